@@ -1,0 +1,166 @@
+# spg: one Makefile; only the sanitizer and clang builds call it again, into folders of
+# their own. Floors in order: a folder includes itself and those before it (tools/check-layers).
+FLOORS := coro sched io runtime net fs
+
+# B: where everything is built. SAN: address,undefined or thread. WERROR=1 (or CI=true): warnings are errors.
+B ?= build
+SAN ?=
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+VERSION := 0.1.0
+SONAME := libspg.so.0
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.SECONDARY:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+WARN := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wwrite-strings
+override CPPFLAGS := -D_GNU_SOURCE -iquote . -iquote $(B) -Iruntime/include $(CPPFLAGS)
+LIB_FLAGS := -fPIC -ftls-model=initial-exec
+ifeq ($(SAN),)
+OPT := -O2
+# A parked coroutine's frames should fit in one page. Sanitizers pad frames.
+LIB_FLAGS += -Wframe-larger-than=1024
+NO_UNDEFINED := -Wl,-z,defs
+else
+OPT := -O1
+SAN_FLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all
+# Our own assertions as well.
+override CPPFLAGS += -DSPG__DEBUG
+endif
+override CFLAGS := -std=gnu11 $(OPT) -g -fno-omit-frame-pointer -fstack-clash-protection \
+	-fvisibility=hidden $(WARN) $(SAN_FLAGS) $(CFLAGS)
+override LDFLAGS := $(SAN_FLAGS) $(LDFLAGS)
+COMPILE := $(CC) $(CPPFLAGS) $(CFLAGS)
+LINK := $(CC) $(CFLAGS) $(LDFLAGS)
+ifneq ($(filter 1 true,$(CI) $(WERROR)),)
+WERROR_FLAG := -Werror
+endif
+
+# The context switch is always linked statically.
+LIBS := -l:libboost_context.a -luring -pthread
+# Asked for late: pkg-config may have to be installed first.
+CHECK_LIBS = $(shell pkg-config --libs check)
+
+objects = $(patsubst %.c,$(B)/%.o,$(sort $(wildcard $(1))))
+
+OBJS := $(call objects,$(FLOORS:%=%/*.c))
+
+# tools/NAME.c or tools/NAME/*.c is the program $(B)/NAME; these know nothing of the library.
+TOOLS := $(sort $(patsubst tools/%.c,%,$(wildcard tools/*.c)) $(patsubst tools/%/,%,$(dir $(wildcard tools/*/*.c))))
+TOOLS_PLAIN := $(filter load echo_pthread,$(TOOLS))
+TOOL_OBJS := $(call objects,tools/*.c tools/*/*.c)
+TOOL_BINS := $(TOOLS:%=$(B)/%)
+TOOL_BINS_PLAIN := $(TOOLS_PLAIN:%=$(B)/%)
+
+# `make test T=chan` runs test/test_chan.c alone.
+T ?= *
+TEST_OBJS := $(call objects,$(T:%=test/test_%.c))
+TEST_BINS := $(TEST_OBJS:.o=)
+# Model checkers: programs of their own, without the library.
+MODEL_OBJS := $(call objects,test/model_*.c)
+MODEL_BINS := $(MODEL_OBJS:.o=)
+
+# What runs in reasonable time under Valgrind.
+VALGRIND_TESTS := coro go chan smoke
+VALGRIND_BINS := $(filter $(VALGRIND_TESTS:%=$(B)/test/test_%),$(TEST_BINS))
+
+.PHONY: all lib tools setup demo test test-programs test-asan test-tsan test-clang test-valgrind \
+	bench bench-quick install uninstall clean FORCE
+
+all: lib tools
+lib: $(B)/libspg.a $(B)/libspg.so
+tools: $(TOOL_BINS)
+
+# Installs what is missing before the first compilation; silent when nothing is.
+setup:
+	@tools/setup
+
+# Changes when a compiler or a flag does, so that everything is built anew.
+$(B)/flags: FORCE | setup
+	@mkdir -p $(@D)
+	@echo '$(COMPILE) $(LDFLAGS)' | cmp -s - $@ || echo '$(COMPILE) $(LDFLAGS)' > $@
+
+$(B)/spg_probe.h: tools/probe $(B)/flags
+	@CC="$(CC)" tools/probe $@
+
+$(OBJS): override CFLAGS += $(LIB_FLAGS)
+$(B)/%.o: %.c $(B)/spg_probe.h
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(WERROR_FLAG) -MMD -MP -c $< -o $@
+
+$(B)/libspg.a: $(OBJS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/libspg.so: $(OBJS)
+	$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL $(NO_UNDEFINED) -o $@ $^ $(LIBS)
+	@ln -sf libspg.so $(B)/$(SONAME)
+
+.SECONDEXPANSION:
+$(TOOL_BINS): $(B)/%: $$(call objects,tools/%.c tools/%/*.c)
+	$(LINK) -o $@ $^ $(if $(filter $@,$(TOOL_BINS_PLAIN)),-pthread,$(LIBS))
+$(filter-out $(TOOL_BINS_PLAIN),$(TOOL_BINS)): $(B)/libspg.a
+
+$(TEST_BINS): %: %.o $(B)/test/t.o $(B)/libspg.a
+	$(LINK) -o $@ $^ $(LIBS) $(CHECK_LIBS)
+
+$(MODEL_BINS): %: %.o
+	$(LINK) -o $@ $^ -pthread
+
+demo: all
+	@B=$(B) tools/demo
+
+RUN_TESTS = B=$(B) CC="$(CC)" tools/run-tests
+
+# The rules of the house, the models, then every test program.
+test: all $(TEST_BINS) $(MODEL_BINS)
+	@$(RUN_TESTS) --checks $(MODEL_BINS) $(TEST_BINS)
+
+test-programs: tools $(TEST_BINS)
+	@$(RUN_TESTS) $(RUN_FLAGS) $(TEST_BINS)
+
+test-asan:
+	@$(MAKE) B=$(B)/asan SAN=address,undefined RUN_FLAGS="--slow 4" test-programs
+test-tsan:
+	@$(MAKE) B=$(B)/tsan SAN=thread RUN_FLAGS="--slow 4 --fixed-addresses" test-programs
+test-clang:
+	@tools/setup clang
+	@$(MAKE) B=$(B)/clang CC=clang test-programs
+
+test-valgrind: $(VALGRIND_BINS)
+	@tools/setup valgrind
+	@$(RUN_TESTS) --slow 10 --valgrind $(VALGRIND_BINS)
+
+# bench/run builds its own programs and their twins.
+bench: all
+	@B=$(B) bench/run
+bench-quick: all
+	@B=$(B) bench/run --quick
+
+install: lib
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/spg
+	install -m 644 runtime/include/spg/*.h $(DESTDIR)$(PREFIX)/include/spg/
+	install -m 644 $(B)/libspg.a $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(B)/libspg.so $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libspg.so
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' spg.pc.in \
+		> $(DESTDIR)$(LIBDIR)/pkgconfig/spg.pc
+	chmod 644 $(DESTDIR)$(LIBDIR)/pkgconfig/spg.pc
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/include/spg
+	rm -f $(DESTDIR)$(LIBDIR)/libspg.a $(DESTDIR)$(LIBDIR)/libspg.so $(DESTDIR)$(LIBDIR)/$(SONAME) \
+		$(DESTDIR)$(LIBDIR)/pkgconfig/spg.pc
+
+clean:
+	rm -rf $(B)
+
+-include $(patsubst %.o,%.d,$(OBJS) $(TOOL_OBJS) $(TEST_OBJS) $(MODEL_OBJS) $(B)/test/t.o)

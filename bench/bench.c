@@ -1,0 +1,262 @@
+/* The harness: options, runtime, clock, the JSON line. See bench.h. */
+#include "bench/bench.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct run {
+	const struct bench_row *row;
+	struct bench_options options;
+	struct bench_report report;
+};
+
+static FILE *out;
+
+FILE *bench_out(void)
+{
+	return out;
+}
+
+void bench_die(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fputs("bench: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
+	_exit(1);
+}
+
+static int64_t clock_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	if (clock_gettime(clock, &t) != 0)
+		bench_die("clock_gettime failed");
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+int bench_measure(const struct bench_options *o, struct bench_report *r, bench_pass pass)
+{
+	int64_t wall_ns = 0;
+	int64_t cpu_ns = 0;
+	uint64_t sum;
+	int err = pass(o, o->ops / 10 + 1, &sum);
+
+	if (err < 0)
+		return err;
+	while (wall_ns < o->measure_ns || r->passes == 0) {
+		int64_t cpu_start_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+		int64_t start_ns = clock_ns(CLOCK_MONOTONIC);
+
+		err = pass(o, o->ops, &sum);
+		wall_ns += clock_ns(CLOCK_MONOTONIC) - start_ns;
+		cpu_ns += clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_start_ns;
+		if (err < 0)
+			return err;
+		if (r->passes > 0 && sum != r->checksum) /* B1 */
+			bench_die("pass %" PRIu64 ": checksum %016" PRIx64 ", before %016" PRIx64,
+				  r->passes, sum, r->checksum);
+		r->checksum = sum;
+		r->passes++;
+	}
+	r->ops = o->ops;
+	r->ns_per_op = (double)wall_ns / (double)(r->ops * r->passes);
+	r->cpu_ns_per_op = (double)cpu_ns / (double)(r->ops * r->passes);
+	return 0;
+}
+
+/* The value of a "Name:   123 kB" line, in bytes. */
+static size_t proc_bytes(const char *path, const char *name)
+{
+	char line[256];
+	size_t kib = 0;
+	size_t len = strlen(name);
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		bench_die("cannot open %s", path);
+	while (fgets(line, sizeof(line), f))
+		if (strncmp(line, name, len) == 0 && line[len] == ':')
+			kib = strtoul(line + len + 1, NULL, 10);
+	fclose(f);
+	return kib << 10;
+}
+
+size_t bench_resident_bytes(void)
+{
+	return proc_bytes("/proc/self/status", "VmRSS") +
+	       proc_bytes("/proc/self/status", "VmPTE");
+}
+
+size_t bench_slab_bytes(void)
+{
+	return proc_bytes("/proc/meminfo", "Slab");
+}
+
+spg_attr bench_attr(int place)
+{
+	spg_attr attr = SPG_ATTR_INIT;
+
+	if (place >= 0)
+		attr.place = SPG_PIN(place);
+	return attr;
+}
+
+void bench_go(const spg_attr *attr, spg_fn fn, void *arg)
+{
+	int err = spg_go_attr(attr, fn, arg);
+
+	if (err < 0)
+		bench_die("no coroutine: %s", spg_strerror(err));
+}
+
+void bench_wait(spg_wg *done)
+{
+	int err = spg_wg_wait(done);
+
+	if (err < 0)
+		bench_die("waiting: %s", spg_strerror(err));
+}
+
+static void print_number(const char *name, double value)
+{
+	if (value != 0)
+		fprintf(out, ", \"%s\": %.3f", name, value);
+}
+
+static void print_report(const struct run *run, const spg_config *cfg)
+{
+	const struct bench_report *r = &run->report;
+
+	fprintf(out, "{\"row\": \"%s\"", run->row->name);
+	print_number("ns_per_op", r->ns_per_op);
+	print_number("cpu_ns_per_op", r->cpu_ns_per_op);
+	if (r->passes > 0)
+		fprintf(out, ", \"ops\": %" PRIu64 ", \"passes\": %" PRIu64, r->ops, r->passes);
+	if (r->n > 0)
+		fprintf(out, ", \"n\": %zu", r->n);
+	print_number("bytes_each", r->bytes_each);
+	print_number("bytes_each_half", r->bytes_each_half);
+	print_number("slab_bytes_each", r->slab_bytes_each);
+	if (run->row->on_runtime)
+		fprintf(out, ", \"shards\": %d, \"place\": %d, \"pin_shards\": %s, "
+			"\"spin_ns\": %" PRId64 ", \"stack_bytes\": %zu",
+			r->shards, run->options.place,
+			cfg->pin_shards ? "true" : "false", cfg->spin_ns,
+			cfg->stack_size);
+	fprintf(out, ", \"checksum\": \"%016" PRIx64 "\"}\n", r->checksum);
+	fflush(out);
+}
+
+static int main_coroutine(void *arg)
+{
+	struct run *run = arg;
+
+	run->report.shards = run->row->on_runtime ? spg_shards() : 0;
+	return run->row->fn(&run->options, &run->report);
+}
+
+static int run_row(struct run *run)
+{
+	const struct bench_options *o = &run->options;
+	spg_config cfg;
+	int err;
+
+	spg_config_init(&cfg);
+	if (o->shards > 0)
+		cfg.shards = o->shards;
+	if (o->spin_ns >= 0)
+		cfg.spin_ns = o->spin_ns;
+	if (o->stack_bytes > 0)
+		cfg.stack_size = o->stack_bytes;
+	if (o->pin_shards)
+		cfg.pin_shards = true;
+	err = run->row->on_runtime ? spg_run(&cfg, main_coroutine, run)
+				   : main_coroutine(run);
+	if (err < 0)
+		bench_die("%s: %s", run->row->name, spg_strerror(err));
+	print_report(run, &cfg);
+	return 0;
+}
+
+static const struct bench_row *find_row(const char *name)
+{
+	const struct bench_row *tables[] = { bench_rows_core, bench_rows_memory, bench_rows_raw };
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
+		for (const struct bench_row *row = tables[i]; row->name; row++)
+			if (name && strcmp(row->name, name) == 0)
+				return row;
+	return NULL;
+}
+
+static void usage(void)
+{
+	bench_die("usage: rows row [--shards N] [--place SHARD] [--spin-ns N] [--pin-shards]\n"
+		  "       [--stack BYTES] [--n N] [--ops N] [--min-ms N]");
+}
+
+static int64_t number(const char *text)
+{
+	char *end;
+	int64_t value;
+
+	errno = 0;
+	value = strtoll(text, &end, 10);
+	if (errno != 0 || end == text || *end != '\0' || value < 0)
+		bench_die("%s is no count", text);
+	return value;
+}
+
+static void parse(struct bench_options *o, int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "shards", required_argument, NULL, 's' }, { "place", required_argument, NULL, 'p' },
+		{ "spin-ns", required_argument, NULL, 'w' }, { "pin-shards", no_argument, NULL, 'c' },
+		{ "stack", required_argument, NULL, 'k' },  { "n", required_argument, NULL, 'n' },
+		{ "ops", required_argument, NULL, 'o' },    { "min-ms", required_argument, NULL, 'm' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (c) {
+		case 's': o->shards = (unsigned)number(optarg); break;
+		case 'p': o->place = (int)number(optarg); break;
+		case 'w': o->spin_ns = number(optarg); break;
+		case 'c': o->pin_shards = true; break;
+		case 'k': o->stack_bytes = (size_t)number(optarg); break;
+		case 'n': o->n = (size_t)number(optarg); break;
+		case 'o': o->ops = (uint64_t)number(optarg); break;
+		case 'm': o->measure_ns = number(optarg) * SPG_MS; break;
+		default: usage();
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct run run = {
+		.row = find_row(argc > 1 ? argv[1] : NULL),
+		.options = { .place = -1, .spin_ns = -1, .n = 10000, .ops = 100000,
+			     .measure_ns = 200 * SPG_MS },
+	};
+	int fd = dup(STDOUT_FILENO); /* rows may send the standard stream elsewhere */
+
+	out = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!out)
+		bench_die("no standard output");
+	if (!run.row)
+		usage();
+	parse(&run.options, argc - 1, argv + 1);
+	return run_row(&run);
+}

@@ -1,0 +1,3 @@
+module spgbench
+
+go 1.19

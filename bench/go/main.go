@@ -1,0 +1,94 @@
+// Command spgbench holds the Go twins of the rows in bench/: the same loops, the
+// same data and the same checksums as the C side, written as a Go programmer would.
+//
+// Usage: spgbench <row> [-procs N] [-ops N] [-min-ms N] [-n N] [-addr host:port]
+//
+// Each row prints one JSON line.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"sort"
+	"strings"
+)
+
+// options are the knobs every row shares; a row uses those that mean something to it.
+type options struct {
+	procs int    // GOMAXPROCS
+	ops   uint64 // operations in one pass; the checksum belongs to one pass
+	minMs int64  // passes are repeated until this much time was measured
+	n     int    // how many goroutines a memory row parks
+	addr  string // where the echo server listens
+}
+
+// report is the line a row prints. Fields of another kind of row stay out of it.
+type report struct {
+	Row        string  `json:"row"`
+	NsPerOp    float64 `json:"ns_per_op,omitempty"`
+	CPUNsPerOp float64 `json:"cpu_ns_per_op,omitempty"`
+	Ops        uint64  `json:"ops,omitempty"`
+	Passes     int     `json:"passes,omitempty"`
+	N          int     `json:"n,omitempty"`
+	BytesEach  float64 `json:"bytes_each,omitempty"`
+	Checksum   string  `json:"checksum"`
+	GoMaxProcs int     `json:"gomaxprocs"`
+	GoVersion  string  `json:"go_version"`
+}
+
+// A row fills its report; the error ends the program.
+var rows = map[string]func(o options, r *report) error{
+	"yield":            func(o options, r *report) error { return measure(o, r, yieldPass) },
+	"spawn_wait":       func(o options, r *report) error { return measure(o, r, spawnWaitPass) },
+	"pingpong":         func(o options, r *report) error { return measure(o, r, pingPongPass) },
+	"pingpong_threads": func(o options, r *report) error { return measure(o, r, pingPongThreadsPass) },
+	"pingpong_cpus":    func(o options, r *report) error { return measure(o, r, pingPongCPUsPass) },
+	"chan128":          func(o options, r *report) error { return measure(o, r, chan128Pass) },
+	"parked":           parkedRow,
+	"idle":             idleRow,
+	"echo":             echoRow,
+}
+
+func main() {
+	if len(os.Args) < 2 || rows[os.Args[1]] == nil {
+		usage()
+		os.Exit(2)
+	}
+
+	var o options
+	row := os.Args[1]
+	flags := flag.NewFlagSet(row, flag.ExitOnError)
+	flags.IntVar(&o.procs, "procs", runtime.NumCPU(), "GOMAXPROCS")
+	flags.Uint64Var(&o.ops, "ops", 100000, "operations in one pass")
+	flags.Int64Var(&o.minMs, "min-ms", 200, "measure at least this long")
+	flags.IntVar(&o.n, "n", 10000, "goroutines of a memory row")
+	flags.StringVar(&o.addr, "addr", "127.0.0.1:0", "address of the echo server")
+	if err := flags.Parse(os.Args[2:]); err != nil {
+		os.Exit(2)
+	}
+
+	runtime.GOMAXPROCS(o.procs)
+	r := report{Row: row, GoMaxProcs: o.procs, GoVersion: runtime.Version()}
+	if err := rows[row](o, &r); err != nil {
+		fmt.Fprintf(os.Stderr, "spgbench: %s: %v\n", row, err)
+		os.Exit(1)
+	}
+	line, err := json.Marshal(&r)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "spgbench: %v\n", err)
+		os.Exit(1)
+	}
+	fmt.Println(string(line))
+}
+
+func usage() {
+	names := make([]string, 0, len(rows))
+	for name := range rows {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	fmt.Fprintf(os.Stderr, "usage: spgbench row [flags]\nrows: %s\n", strings.Join(names, " "))
+}

@@ -1,0 +1,166 @@
+"""What is measured: programs (lanes), how they are grouped, and the limits of the rows.
+
+A lane is one program with its arguments. The lanes of a group run interleaved, round
+by round, and must move the same data. A row compares two lanes of a group, or one lane
+with a fixed limit.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Lane:
+    name: str           # as results call it
+    argv: tuple         # {build} is the build directory
+    needs: str = ""     # a tool that must exist: "go"
+    kind: str = "line"  # line: prints one JSON line; echo: a server; idle: watched from outside
+    cpus: str = ""      # a taskset list
+    env: tuple = ()     # (name, value) pairs
+
+
+@dataclass(frozen=True)
+class Group:
+    name: str           # what --rows selects
+    lanes: tuple
+    rounds_max: int = 1000  # rows whose numbers hardly vary need no more
+    quick: bool = True      # part of --quick
+    conns: int = 0          # connections of an echo group
+    same_sum: bool = True   # the lanes' checksums must agree
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    group: str
+    lane: str
+    base: str = ""              # the lane it is compared with
+    limit: float | None = None  # of the ratio, or of the value where there is no base; None: shown only
+    metric: str = "ns_per_op"
+    unit: str = "ns"
+    also: tuple = ()            # further fields to show: (field, label)
+    setting: str = ""           # shards, pinning, spinning
+
+
+def spg(name, row, *args, **more):
+    return Lane(name, ("{build}/bench/rows", row) + args, **more)
+
+
+def go(name, row, *args, **more):
+    return Lane(name, ("{build}/bench/spgbench", row) + args, needs="go", **more)
+
+
+def echo_group(conns):
+    return Group(f"echo{conns}", (
+        Lane("go", ("{build}/bench/spgbench", "echo", "-procs", "1"), "go", "echo", "0"),
+        Lane("spg", ("{build}/echo", "127.0.0.1:0"), "", "echo", "0", (("SPG_SHARDS", "1"),)),
+        Lane("raw", ("{build}/bench/echo_uring",), "", "echo", "0"),
+    ), conns=conns, same_sum=False)
+
+
+def parked_group(name, n, stack_kib, quick=True):
+    args = ("--n", str(n), "--stack", str(stack_kib << 10))
+    lanes = (spg("spg", "parked", *args),)
+    if n <= 100000:
+        lanes += (go("go", "parked", "-n", str(n)),)
+    return Group(name, lanes, rounds_max=3, quick=quick)
+
+
+# One pass of each lane of a group has the same number of operations, so that sums agree.
+YIELDS = ("--ops", "4000000")
+SPAWNS = ("--ops", "500000")
+TRIPS = ("--ops", "800000")
+TRIPS_FAR = ("--ops", "10000")
+VALUES = ("--ops", "4000000")
+
+GROUPS = (
+    Group("yield", (
+        go("go", "yield", "-procs", "1", *YIELDS),
+        spg("spg", "yield", "--shards", "1", *YIELDS),
+        spg("spg_0of2", "yield", "--shards", "2", "--place", "0", *YIELDS),
+    )),
+    Group("spawn_wait", (
+        go("go", "spawn_wait", *SPAWNS),
+        spg("spg", "spawn_wait", *SPAWNS),
+        go("go_1", "spawn_wait", "-procs", "1", *SPAWNS),
+        spg("spg_1", "spawn_wait", "--shards", "1", *SPAWNS),
+    )),
+    Group("pingpong", (
+        go("go", "pingpong", "-procs", "1", *TRIPS),
+        spg("spg", "pingpong", "--shards", "1", *TRIPS),
+        spg("spg_0of2", "pingpong", "--shards", "2", "--place", "0", *TRIPS),
+    )),
+    Group("pingpong_shards", (
+        go("go_threads", "pingpong_threads", *TRIPS_FAR),
+        go("go_cpus", "pingpong_cpus", *TRIPS_FAR),
+        spg("spg", "pingpong_shards", "--shards", "2", *TRIPS_FAR),
+        spg("spg_spin0", "pingpong_shards", "--shards", "2", "--spin-ns", "0",
+            "--pin-shards", *TRIPS_FAR),
+        spg("futex", "futex_pingpong", *TRIPS_FAR),
+    )),
+    Group("chan128", (
+        go("go", "chan128", *VALUES),
+        spg("spg", "chan128", *VALUES),
+        go("go_1", "chan128", "-procs", "1", *VALUES),
+        spg("spg_1", "chan128", "--shards", "1", *VALUES),
+    )),
+    echo_group(64),
+    echo_group(512),
+    parked_group("parked_64k", 100000, 64),
+    parked_group("parked_256k", 100000, 256),
+    parked_group("parked_1m", 1000000, 64, quick=False),
+    parked_group("parked_1m_256k", 1000000, 256, quick=False),
+    Group("conns", (spg("spg", "conns", "--n", "8000"),), rounds_max=3),
+    Group("idle", (
+        spg("spg", "idle", "--n", "10000", kind="idle"),
+        go("go", "idle", "-n", "10000", kind="idle"),
+    ), rounds_max=3),
+)
+
+CPU = (("cpu_ns_per_op", "CPU ns"),)
+ECHO = (("requests_per_s", "req/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"))
+
+ROWS = (
+    Row("yield, one shard", "yield", "spg", "go", 0.45, setting="1 shard, GOMAXPROCS=1"),
+    Row("yield, shard 0 of 2 against one shard", "yield", "spg_0of2", "spg", 1.15, also=CPU,
+        setting="2 shards, both coroutines pinned to shard 0"),
+    Row("spawn + wait, one at a time", "spawn_wait", "spg", "go", 0.30, also=CPU,
+        setting="default shards and GOMAXPROCS"),
+    Row("spawn + wait, one shard", "spawn_wait", "spg_1", "go_1", 0.30,
+        setting="1 shard, GOMAXPROCS=1"),
+    Row("unbuffered ping-pong, one shard", "pingpong", "spg", "go", 0.45,
+        setting="1 shard, GOMAXPROCS=1"),
+    Row("unbuffered ping-pong, shard 0 of 2 against one shard", "pingpong", "spg_0of2", "spg", 1.15,
+        also=CPU, setting="2 shards, both coroutines pinned to shard 0"),
+    Row("ping-pong between two shards", "pingpong_shards", "spg", "go_threads", 0.05, also=CPU,
+        setting="2 shards, default spin_ns; Go: both goroutines locked to threads"),
+    Row("the same, Go's threads bound to CPUs", "pingpong_shards", "spg", "go_cpus", 0.05, also=CPU,
+        setting="2 shards, default spin_ns; Go: threads bound to CPU 0 and 1"),
+    Row("ping-pong between two shards, no spinning, against futex", "pingpong_shards", "spg_spin0",
+        "futex", 1.30, also=CPU,
+        setting="2 shards, spin_ns=0, shards and futex threads bound to CPU 0 and 1"),
+    Row("channel of 128, 1 x 1", "chan128", "spg", "go", 1.0, also=CPU,
+        setting="default shards and GOMAXPROCS"),
+    Row("channel of 128, 1 x 1, one shard", "chan128", "spg_1", "go_1", 1.0,
+        setting="1 shard, GOMAXPROCS=1"),
+    *(row for conns in (64, 512) for row in (
+        Row(f"echo, {conns} connections, CPU per request", f"echo{conns}", "spg", "go", 0.90,
+            "cpu_ns_per_op", also=ECHO, setting="server on CPU 0 (1 shard, GOMAXPROCS=1), load on CPU 1"),
+        Row(f"echo, {conns} connections, against the raw ring loop", f"echo{conns}", "spg", "raw", 1.08,
+            "cpu_ns_per_op", also=ECHO, setting="server on CPU 0 (1 shard), load on CPU 1"),
+    )),
+    Row("100,000 parked, 64 KiB stacks, bytes each", "parked_64k", "spg", "", 4600, "bytes_each", "B"),
+    Row("100,000 parked, 256 KiB stacks, bytes each", "parked_256k", "spg", "", 4950, "bytes_each", "B"),
+    Row("100,000 parked goroutines, bytes each", "parked_64k", "go", "", None, "bytes_each", "B"),
+    Row("1,000,000 parked, 64 KiB stacks, bytes each", "parked_1m", "spg", "", 4600, "bytes_each", "B"),
+    Row("1,000,000 parked, 256 KiB stacks, bytes each", "parked_1m_256k", "spg", "", 4950,
+        "bytes_each", "B"),
+    Row("8,000 parked in spg_read, bytes each", "conns", "spg", "", None, "bytes_each", "B",
+        also=(("bytes_each_half", "B each at 4,000"), ("slab_bytes_each", "B kernel slab each"))),
+    Row("8,000 against 4,000 of them, growth per connection", "conns", "spg", "", 1.05, "growth", "x"),
+    Row("idle, 10,000 parked, 5 s: CPU", "idle", "spg", "", 1.0, "cpu_ms", "ms",
+        also=(("threads", "threads"), ("iou_wrk_threads", "io-wq workers"))),
+    Row("idle, 10,000 parked, 5 s: context switches", "idle", "spg", "", 5, "switches", ""),
+    Row("idle, threads beyond shards + watchdog + caller", "idle", "spg", "", 0, "threads_other", ""),
+    Row("idle, 10,000 goroutines, 5 s: CPU", "idle", "go", "", None, "cpu_ms", "ms",
+        also=(("threads", "threads"), ("switches", "switches"))),
+)

@@ -1,0 +1,237 @@
+#include "io/call.h"
+
+#include "coro/fault.h"
+#include "io/fdtab.h"
+#include "sched/offload.h"
+
+#include <string.h>
+
+#define OP_BIT(op) ((uint64_t)1 << (op))
+/* Operations whose fd is a descriptor in use. */
+static const uint64_t fd_ops =
+	OP_BIT(IORING_OP_READ) | OP_BIT(IORING_OP_WRITE) | OP_BIT(IORING_OP_READV) | OP_BIT(IORING_OP_WRITEV) |
+	OP_BIT(IORING_OP_READ_FIXED) | OP_BIT(IORING_OP_WRITE_FIXED) | OP_BIT(IORING_OP_FSYNC) |
+	OP_BIT(IORING_OP_POLL_ADD) | OP_BIT(IORING_OP_SYNC_FILE_RANGE) | OP_BIT(IORING_OP_SENDMSG) |
+	OP_BIT(IORING_OP_RECVMSG) | OP_BIT(IORING_OP_ACCEPT) | OP_BIT(IORING_OP_CONNECT) |
+	OP_BIT(IORING_OP_FALLOCATE) | OP_BIT(IORING_OP_FADVISE) | OP_BIT(IORING_OP_SEND) |
+	OP_BIT(IORING_OP_RECV) | OP_BIT(IORING_OP_SPLICE) | OP_BIT(IORING_OP_TEE) | OP_BIT(IORING_OP_SHUTDOWN) |
+	OP_BIT(IORING_OP_FSETXATTR) | OP_BIT(IORING_OP_FGETXATTR) | OP_BIT(IORING_OP_URING_CMD) |
+	OP_BIT(SPG__OP_FTRUNCATE) | OP_BIT(SPG__OP_BIND) | OP_BIT(SPG__OP_LISTEN);
+
+int spg__io_fd(const struct io_uring_sqe *sqe)
+{
+	bool used = sqe->opcode < 64 && (fd_ops >> sqe->opcode & 1);
+
+	return spg__likely(used && (sqe->flags & IOSQE_FIXED_FILE) == 0) ? sqe->fd : -1;
+}
+
+static int on_ring(const struct io_uring_sqe *sqe, int64_t when_ns, bool cancelable)
+{
+	struct spg__op op;
+	int fd = spg__io_fd(sqe);
+	int err = cancelable ? spg__op_begin(&op, fd) : spg__op_begin_uncancelable(&op, fd);
+
+	if (spg__unlikely(err < 0))
+		return err;
+	spg__wait_until(&op.wait, when_ns);
+	*op.sqe = *sqe;
+	return spg__op_wait(&op);
+}
+
+bool spg__io_dont_wait(const struct io_uring_sqe *sqe)
+{
+	switch (sqe->opcode) {
+	case IORING_OP_RECV:
+	case IORING_OP_SEND:
+	case IORING_OP_RECVMSG:
+	case IORING_OP_SENDMSG:
+		return (sqe->msg_flags & MSG_DONTWAIT) != 0;
+	case IORING_OP_READV:
+	case IORING_OP_WRITEV:
+		return (sqe->rw_flags & RWF_NOWAIT) != 0;
+	default:
+		return false;
+	}
+}
+
+int spg__io_ready(int fd, unsigned events)
+{
+	struct io_uring_sqe sqe;
+
+	memset(&sqe, 0, sizeof(sqe));
+	io_uring_prep_poll_add(&sqe, fd, events);
+	return spg__io(&sqe, 0);
+}
+
+/* Waits out a time of its own. when_ns is for the caller's deadline. 0, or an error. */
+static int pause_until(unsigned tries, int64_t when_ns)
+{
+	int64_t until_ns = spg__clock_ns() + ((int64_t)1000000 << (tries < 4 ? tries : 4));
+	struct spg__wait wait;
+	int err = spg__wait_begin(&wait, SPG__REASON_SLEEP, NULL);
+
+	if (err < 0)
+		return err;
+	spg__wait_until(&wait, until_ns < when_ns ? until_ns : when_ns);
+	while (err == 0)
+		err = spg__wait_park(&wait);
+	spg__wait_end(&wait);
+	if (err != -ETIMEDOUT)
+		return err;
+	err = spg__waiter_err(wait.waiter);
+	return err == 0 && spg__clock_ns() >= when_ns ? -ETIMEDOUT : err;
+}
+
+int spg__io_pause(unsigned tries)
+{
+	return pause_until(tries, SPG__NEVER);
+}
+
+/* On the pool's thread. */
+struct performance {
+	const struct io_uring_sqe *sqe;
+	int res;
+};
+
+static void perform_blocking(void *arg)
+{
+	struct performance *p = arg;
+
+	p->res = spg__perform(p->sqe, false);
+}
+
+/* A full pool makes the caller wait its turn. */
+static int perform_on_pool(const struct io_uring_sqe *sqe, bool cancelable)
+{
+	struct performance p = { .sqe = sqe };
+	int err;
+
+	for (unsigned tries = 0;; tries++) {
+		err = spg__offload(perform_blocking, &p, cancelable);
+		if (err != -EAGAIN)
+			return err < 0 ? err : p.res;
+		err = spg__io_pause(tries);
+		if (err < 0 && cancelable)
+			return err;
+	}
+}
+
+/* A call that goes on after an -EAGAIN, or without its opcode: counted until it ends (F6). */
+struct call {
+	const struct io_uring_sqe *sqe;
+	unsigned events;
+	int64_t when_ns;
+	int fd;
+};
+
+static int try_once(const struct call *call)
+{
+	return spg__op_usable(call->sqe->opcode) ? on_ring(call->sqe, call->when_ns, true) :
+						   spg__perform(call->sqe, true);
+}
+
+/* 0: ready, or try again for another reason. */
+static int wait_ready(const struct call *call, unsigned tries)
+{
+	struct io_uring_sqe sqe;
+	int res;
+
+	/* No POLL_ADD, or readiness that the call does not share (a full peer of a datagram socket). */
+	if (!spg__op_usable(IORING_OP_POLL_ADD) || tries >= 8) {
+		res = pause_until(tries > 8 ? tries - 8 : 0, call->when_ns);
+		if (res < 0 || !spg__op_usable(IORING_OP_POLL_ADD))
+			return res;
+	}
+	memset(&sqe, 0, sizeof(sqe));
+	io_uring_prep_poll_add(&sqe, call->fd, call->events);
+	res = on_ring(&sqe, call->when_ns, true);
+	return res < 0 ? res : 0;
+}
+
+static int try_until_ready(const struct call *call, bool try_first, uint32_t word)
+{
+	for (unsigned tries = 0;; tries++) {
+		int64_t started_ns = spg__clock_ns();
+		int res;
+
+		if (tries > 0 || !try_first) {
+			res = wait_ready(call, tries);
+			if (res < 0)
+				return res;
+			if (spg__clock_ns() - started_ns > 1000000)
+				tries = 1;
+		}
+		if (spg__fdtab_word(call->fd) != word)
+			return -ECANCELED;
+		res = try_once(call);
+		if (res != -EAGAIN || spg__io_dont_wait(call->sqe))
+			return res;
+	}
+}
+
+/* What the ring did not finish. word: the descriptor's when the call began. */
+static spg__noinline int slow(const struct call *call, bool try_first, uint32_t word)
+{
+	/* Counted at the shard we are on now, wherever we go. */
+	_Atomic uint16_t *counts = spg__ring_of(spg__shard_self())->fd_inflight;
+	int res = spg__fdtab_enter_again(counts, call->fd, word);
+
+	if (res < 0)
+		return res;
+	res = try_until_ready(call, try_first, word);
+	/* Our own count keeps the number; an operation that found it closing was not begun. */
+	if (res == -EBADF && spg__fdtab_word(call->fd) != word)
+		res = -ECANCELED;
+	spg__fdtab_leave(counts, call->fd);
+	return res;
+}
+
+/* The operation is missing, or switched off. */
+static spg__noinline int emulate(const struct call *call, uint32_t word)
+{
+	struct call poll = *call;
+	struct spg__wait wait;
+	int err;
+
+	if (call->sqe->opcode == IORING_OP_POLL_ADD)
+		poll.events = call->sqe->poll32_events;
+	else if (call->events == 0 || spg__fd_kind(call->fd) == SPG__FD_FILE)
+		return perform_on_pool(call->sqe, true);
+	/* Entry rule as on the ring: an ended context fails the call even if it would not wait. */
+	err = spg__wait_begin(&wait, SPG__REASON_IO, (const void *)(intptr_t)call->fd);
+	if (err < 0)
+		return err;
+	spg__wait_end(&wait);
+	if (word & 1)
+		return -EBADF;
+	return slow(&poll, true, word);
+}
+
+int spg__io_until(const struct io_uring_sqe *sqe, unsigned events, int64_t when_ns)
+{
+	struct call call = { .sqe = sqe, .events = events, .when_ns = when_ns, .fd = spg__io_fd(sqe) };
+	uint32_t word;
+	int res;
+
+	if (spg__unlikely(spg__coro_self() == NULL))
+		return spg__foreign_io(sqe, events, when_ns, true);
+	word = spg__fdtab_word(call.fd);
+	if (spg__unlikely(!spg__op_usable(sqe->opcode)))
+		return emulate(&call, word);
+	res = on_ring(sqe, when_ns, true);
+	if (spg__likely(res != -EAGAIN) || events == 0 || spg__io_dont_wait(sqe))
+		return res;
+	return slow(&call, false, word);
+}
+
+int spg__io(const struct io_uring_sqe *sqe, unsigned events)
+{
+	return spg__io_until(sqe, events, SPG__NEVER);
+}
+
+int spg__io_uncancelable(const struct io_uring_sqe *sqe)
+{
+	if (spg__unlikely(spg__coro_self() == NULL))
+		return spg__foreign_io(sqe, 0, SPG__NEVER, false);
+	return spg__op_usable(sqe->opcode) ? on_ring(sqe, SPG__NEVER, false) : perform_on_pool(sqe, false);
+}

@@ -1,0 +1,62 @@
+/*
+ * A blocking call as an SQE: every spg_<name> prepares one and runs it here.
+ *
+ *   a coroutine, operation usable      on the ring (io/op.h)
+ *   a coroutine, operation missing     as a system call: nonblocking and POLL_ADD where
+ *                                      `events` says what to wait for, else on the pool
+ *   a foreign thread                   as a system call, waiting in ppoll (io/foreign.c)
+ *
+ * `events` also covers O_NONBLOCK descriptors: the kernel answers -EAGAIN instead of
+ * waiting, so the call waits for the event and tries again.
+ */
+#ifndef SPG__IO_CALL_H
+#define SPG__IO_CALL_H
+
+#include "io/op.h"
+
+#include <poll.h>
+
+/* The kernel's own limit of one read or write: read(2). */
+#define SPG__IO_BYTES_MAX 0x7ffff000u
+#define SPG__OFF_CURRENT ((uint64_t)-1)
+
+/* Runs the SQE; events 0: it does not depend on readiness. The CQE's result, or the context's error. */
+int spg__io(const struct io_uring_sqe *sqe, unsigned events);
+
+/* The same with a deadline of the caller's own: -ETIMEDOUT (spg__waiter_err tells whose it was). */
+int spg__io_until(const struct io_uring_sqe *sqe, unsigned events, int64_t when_ns);
+
+/* The same for calls that no context ends. */
+int spg__io_uncancelable(const struct io_uring_sqe *sqe);
+
+/* Waits until fd is ready for one of the events: the revents, or an error. */
+int spg__io_ready(int fd, unsigned events);
+
+/* io/perform.c: the SQE as a system call: its value or -errno. nonblocking: -EAGAIN instead of waiting. */
+int spg__perform(const struct io_uring_sqe *sqe, bool nonblocking);
+
+/* How calls on a descriptor may wait: never for long, by MSG_DONTWAIT, or by RWF_NOWAIT. */
+enum spg__fd_kind { SPG__FD_FILE, SPG__FD_SOCKET, SPG__FD_STREAM };
+enum spg__fd_kind spg__fd_kind(int fd);
+
+/* io/foreign.c: the SQE on a foreign thread. */
+int spg__foreign_io(const struct io_uring_sqe *sqe, unsigned events, int64_t when_ns, bool cancelable);
+
+/* The descriptor spg_close watches; -1: the SQE's fd is none, or something else. */
+int spg__io_fd(const struct io_uring_sqe *sqe);
+
+/* Did the caller ask not to wait? */
+bool spg__io_dont_wait(const struct io_uring_sqe *sqe);
+
+/*
+ * A pause between two tries, longer with each up to 16 ms: for what has no readiness to
+ * wait for. Ends early with the wait's context. 0, or its error.
+ */
+int spg__io_pause(unsigned tries);
+
+static inline unsigned spg__io_len(size_t len)
+{
+	return len < SPG__IO_BYTES_MAX ? (unsigned)len : SPG__IO_BYTES_MAX;
+}
+
+#endif

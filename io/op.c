@@ -1,0 +1,124 @@
+#include "io/op.h"
+
+#include "io/fdtab.h"
+
+/* An SQE, however long it takes: a full queue makes the caller wait its turn (never fail). */
+static void take_sqe(struct spg__op *op)
+{
+	for (;;) {
+		struct spg__shard *shard = spg__shard_self();
+
+		op->ring = spg__ring_of(shard);
+		op->sqe = spg__ring_sqe(op->ring);
+		if (spg__likely(op->sqe != NULL))
+			return;
+		/* The loop reaps, which lets the kernel take more. */
+		spg__coro_yield();
+	}
+}
+
+static int begin(struct spg__op *op, int fd)
+{
+	int err;
+
+	take_sqe(op);
+	err = spg__fdtab_enter(op->ring->fd_inflight, fd);
+	if (spg__unlikely(err < 0)) {
+		/* The SQE is taken: it goes as a no-op. */
+		io_uring_prep_nop(op->sqe);
+		op->sqe->user_data = SPG__UD_IGNORE;
+		spg__wait_end(&op->wait);
+		return err;
+	}
+	op->fd = fd;
+	op->coro = spg__coro_of(op->wait.waiter);
+	/* relaxed, O1: the park orders it. */
+	atomic_store_explicit(&op->coro->op_shard, (int16_t)op->ring->shard->id, memory_order_relaxed);
+	/* relaxed: published to nobody before the CQE. */
+	atomic_store_explicit(&op->res, SPG__OP_PENDING, memory_order_relaxed);
+	return 0;
+}
+
+int spg__op_begin(struct spg__op *op, int fd)
+{
+	int err = spg__wait_begin(&op->wait, SPG__REASON_IO, (const void *)(intptr_t)fd);
+
+	return spg__unlikely(err < 0) ? err : begin(op, fd);
+}
+
+int spg__op_begin_uncancelable(struct spg__op *op, int fd)
+{
+	int err = spg__wait_begin_uncancelable(&op->wait, SPG__REASON_IO, (const void *)(intptr_t)fd);
+
+	return spg__unlikely(err < 0) ? err : begin(op, fd);
+}
+
+/* Asks the ring to end the operation (O3). On its own shard: O1. */
+static spg__noinline void cancel(struct spg__op *op)
+{
+	struct spg__shard *shard = spg__shard_self();
+	struct io_uring_sqe *sqe;
+
+	/* A permit that found it completed sent us elsewhere: the result is being stored. */
+	if (shard != op->ring->shard)
+		return;
+	while ((sqe = spg__ring_sqe(op->ring)) == NULL) {
+		spg__coro_yield();
+		if (atomic_load_explicit(&op->res, memory_order_acquire) != SPG__OP_PENDING)
+			return;
+	}
+	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
+	sqe->user_data = SPG__UD_IGNORE;
+	spg__count(&shard->counters.cancels);
+}
+
+/* Waits for the CQE; the first end of the context asks for it. Returns that end's error, or 0. */
+static int await(struct spg__op *op)
+{
+	int ended = 0;
+
+	/* acquire [O2]: pairs with spg__op_complete. */
+	while (atomic_load_explicit(&op->res, memory_order_acquire) == SPG__OP_PENDING) {
+		int err = spg__wait_park(&op->wait);
+
+		if (spg__likely(err == 0))
+			continue;
+		cancel(op);
+		ended = err;
+		op->wait.cancelable = false;
+		op->wait.deadline_ns = SPG__NEVER;
+	}
+	return ended;
+}
+
+int spg__op_wait(struct spg__op *op)
+{
+	int ended, res;
+
+	op->sqe->user_data = (uint64_t)(uintptr_t)op;
+	spg__count(&op->ring->shard->counters.inflight);
+	ended = await(op);
+	spg__wait_end(&op->wait);
+	res = atomic_load_explicit(&op->res, memory_order_relaxed);
+	/* O4. -EINTR: a worker thread was interrupted by the cancel. */
+	if (spg__unlikely(ended < 0) && (res == -ECANCELED || res == -EINTR))
+		return ended;
+	return res;
+}
+
+/* O2: the store to res is the last access; the op's stack may be gone. */
+void spg__op_complete(struct spg__op *op, int32_t res, uint32_t flags)
+{
+	struct spg__coro *coro = op->coro; /* before the store: O2 */
+	struct spg__ring *ring = op->ring;
+
+	SPG_CHECK(res != SPG__OP_PENDING);
+	op->flags = flags;
+	spg__fdtab_leave(ring->fd_inflight, op->fd);
+	spg__count_add(&ring->shard->counters.inflight, (uint64_t)-1);
+	/* relaxed: nothing is in flight any more; from here on it may be stolen. */
+	atomic_store_explicit(&coro->op_shard, -1, memory_order_relaxed);
+	/* release [O2]: pairs with the acquire in await(). */
+	atomic_store_explicit(&op->res, res, memory_order_release);
+	spg__unpark_completed(coro);
+}

@@ -1,0 +1,45 @@
+/*
+ * An operation: an SQE on the ring of the shard the coroutine runs on, a park, a CQE.
+ *
+ * O1  From spg__op_begin to its end the coroutine belongs to that shard (op_shard).
+ * O2  The store to res is the completer's last access; the op's stack may be gone.
+ * O3  spg__op_wait returns after the final CQE only: a canceled operation is asked to
+ *     end, by an SQE behind its own, and then waited for like any other.
+ * O4  The target's CQE decides: data that came wins over the cancel.
+ * O5  Its user_data names the op's address; no other operation can have it before the
+ *     CQE, and a cancel that comes too late finds nothing: the ring keeps their order.
+ */
+#ifndef SPG__IO_OP_H
+#define SPG__IO_OP_H
+
+#include "io/ring.h"
+#include "sched/wait.h"
+
+#define SPG__OP_PENDING INT32_MIN
+
+struct spg__op {
+	alignas(16) _Atomic int32_t res;
+	uint32_t flags;
+	struct spg__coro *coro;
+	struct io_uring_sqe *sqe;
+	struct spg__ring *ring;
+	int fd;
+	struct spg__wait wait;
+};
+
+/*
+ * 0: op->sqe is yours to prepare, and spg__op_wait must follow. Else the context's
+ * error, or -EBADF: fd is being closed. fd -1: none. The caller is a coroutine.
+ */
+int spg__op_begin(struct spg__op *op, int fd);
+
+/* For calls that no context ends. */
+int spg__op_begin_uncancelable(struct spg__op *op, int fd);
+
+/* The CQE's result; -ECANCELED or -ETIMEDOUT when the context ended it. */
+int spg__op_wait(struct spg__op *op);
+
+/* The shard that reaps. */
+void spg__op_complete(struct spg__op *op, int32_t res, uint32_t flags);
+
+#endif

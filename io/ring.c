@@ -1,0 +1,362 @@
+#include "io/ring.h"
+
+#include "coro/alloc.h"
+#include "coro/clock.h"
+#include "coro/fault.h"
+#include "io/fdtab.h"
+#include "io/multi.h"
+#include "io/op.h"
+#include "io/watch.h"
+
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The kernel's answer has room for a burst from multishot operations. */
+#define CQ_PER_SQ 4
+#define ENTRIES_MIN 8
+
+/* One flag the set-up tries, newest first: the first to be given up. */
+static const struct {
+	unsigned flag;
+	size_t feature;
+} setup_flags[] = {
+	{ IORING_SETUP_DEFER_TASKRUN, offsetof(struct spg__features, defer_taskrun) },
+	{ IORING_SETUP_SINGLE_ISSUER, offsetof(struct spg__features, single_issuer) },
+	{ IORING_SETUP_TASKRUN_FLAG, offsetof(struct spg__features, taskrun_flag) },
+	{ IORING_SETUP_COOP_TASKRUN, offsetof(struct spg__features, coop_taskrun) },
+	{ IORING_SETUP_SUBMIT_ALL, offsetof(struct spg__features, submit_all) },
+};
+#define SETUP_FLAGS (sizeof(setup_flags) / sizeof(setup_flags[0]))
+
+static bool *feature_at(size_t offset)
+{
+	return (bool *)((char *)&spg__features + offset);
+}
+
+static unsigned wanted_flags(void)
+{
+	unsigned flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+
+	for (size_t i = 0; i < SETUP_FLAGS; i++)
+		flags |= *feature_at(setup_flags[i].feature) ? setup_flags[i].flag : 0;
+	/* The kernel wants them in this company. */
+	if (!(flags & IORING_SETUP_SINGLE_ISSUER))
+		flags &= ~(unsigned)IORING_SETUP_DEFER_TASKRUN;
+	if (!(flags & (IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN)))
+		flags &= ~(unsigned)IORING_SETUP_TASKRUN_FLAG;
+	return flags;
+}
+
+/* Gives up one flag at a time on -EINVAL, half of the entries at a time on -ENOMEM. */
+static int setup(struct spg__ring *ring, unsigned entries)
+{
+	size_t next = 0;
+
+	for (;;) {
+		struct io_uring_params params = { .flags = wanted_flags(), .cq_entries = entries * CQ_PER_SQ };
+		int err = spg__fault(SPG__FAULT_MAP);
+
+		if (err == 0)
+			err = io_uring_queue_init_params(entries, &ring->uring, &params);
+		if (err == 0)
+			return 0;
+		if (err == -ENOMEM && entries / 2 >= ENTRIES_MIN) {
+			entries /= 2;
+			continue;
+		}
+		if (err != -EINVAL || next == SETUP_FLAGS)
+			return err;
+		*feature_at(setup_flags[next++].feature) = false;
+	}
+}
+
+static void probe_ops(struct spg__ring *ring)
+{
+	union {
+		struct io_uring_probe head;
+		char bytes[sizeof(struct io_uring_probe) + SPG__OPS_MAX * sizeof(struct io_uring_probe_op)];
+	} *probe = spg__calloc(1, sizeof(*probe));
+	int err = probe == NULL ? -ENOMEM : io_uring_register_probe(&ring->uring, &probe->head, SPG__OPS_MAX);
+
+	for (unsigned i = 0; i < SPG__OPS_MAX; i++) {
+		/* Without an answer: what 5.6 had, when the probe came. */
+		bool there = err < 0 ? i <= IORING_OP_EPOLL_CTL :
+				       i <= probe->head.last_op && (probe->head.ops[i].flags & IO_URING_OP_SUPPORTED);
+
+		spg__features.op[i] &= there;
+	}
+	spg__free(probe);
+}
+
+/* From a thread without a ring. false: the kernel cannot, or the target's queue is full. */
+static bool wake_by_register(struct spg__ring *to)
+{
+	struct io_uring_sqe sqe = { 0 };
+
+	io_uring_prep_msg_ring(&sqe, to->uring.ring_fd, 0, SPG__UD_WAKE, 0);
+	return syscall(SYS_io_uring_register, -1, SPG__REGISTER_SEND_MSG_RING, &sqe, 1) >= 0;
+}
+
+/* Once, by the first shard, before the others start: what the ring told. */
+static void probe_ring(struct spg__ring *ring)
+{
+	probe_ops(ring);
+	spg__features.no_iowait &= (ring->uring.features & SPG__FEAT_NO_IOWAIT) != 0;
+	spg__features.msg_ring &= spg__features.op[IORING_OP_MSG_RING] &&
+				  (ring->uring.features & IORING_FEAT_CQE_SKIP);
+	/* A message to ourselves: the wake it leaves is harmless. */
+	spg__features.send_msg_ring &= spg__features.msg_ring && wake_by_register(ring);
+}
+
+/* The read that makes event_fd end a wait. */
+static void arm_event(struct spg__ring *ring)
+{
+	struct io_uring_sqe *sqe = spg__ring_sqe(ring);
+
+	SPG_CHECK(sqe != NULL);
+	io_uring_prep_read(sqe, ring->event_fd, &ring->event_value, sizeof(ring->event_value), 0);
+	sqe->user_data = SPG__UD_EVENT;
+}
+
+int spg__ring_open(struct spg__ring *ring, struct spg__shard *shard, const struct spg__ring_conf *conf)
+{
+	unsigned workers[2] = { conf->iowq_workers_max, conf->iowq_workers_max };
+	int err;
+
+	*ring = (struct spg__ring){ .shard = shard, .event_fd = -1 };
+	if (!spg__features.io_uring)
+		return -ENOSYS;
+	err = setup(ring, conf->entries);
+	if (err < 0)
+		return err;
+	ring->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ring->event_fd < 0) {
+		err = -errno;
+		goto err_uring;
+	}
+	ring->fd_inflight = spg__fdtab_counts_new();
+	if (ring->fd_inflight == NULL) {
+		err = -ENOMEM;
+		goto err_event;
+	}
+	for (unsigned i = 0; i < ring->uring.sq.ring_entries; i++)
+		ring->uring.sq.array[i] = i; /* N4 */
+	ring->enter_fd = ring->uring.ring_fd;
+	/* At most 16 a thread; a plain descriptor does as well. */
+	if (spg__features.registered_ring && io_uring_register_ring_fd(&ring->uring) == 1) {
+		ring->enter_fd = ring->uring.enter_ring_fd;
+		ring->enter_flags = IORING_ENTER_REGISTERED_RING;
+	}
+	if (shard->id == 0)
+		probe_ring(ring);
+	/* A child of fork must not submit to our ring; it still needs our stacks. */
+	(void)io_uring_ring_dontfork(&ring->uring);
+	/* The default is tens of thousands. Refused by old kernels. */
+	(void)io_uring_register_iowq_max_workers(&ring->uring, workers);
+	shard->ring = ring;
+	arm_event(ring);
+	return 0;
+
+err_event:
+	close(ring->event_fd);
+err_uring:
+	io_uring_queue_exit(&ring->uring);
+	return err;
+}
+
+void spg__ring_close(struct spg__ring *ring)
+{
+	spg__fdtab_counts_free(ring->fd_inflight);
+	/* The kernel cancels the read of event_fd with the ring. */
+	io_uring_queue_exit(&ring->uring);
+	close(ring->event_fd);
+	ring->shard->ring = NULL;
+}
+
+/* Moves the tail over what was filled in (N4). Returns how many the kernel has not taken. */
+static unsigned sq_publish(struct spg__ring *ring)
+{
+	struct io_uring_sq *sq = &ring->uring.sq;
+
+	if (sq->sqe_tail != sq->sqe_head) {
+		sq->sqe_head = sq->sqe_tail;
+		io_uring_smp_store_release(sq->ktail, sq->sqe_tail);
+	}
+	return sq->sqe_tail - io_uring_smp_load_acquire(sq->khead);
+}
+
+static int enter(struct spg__ring *ring, unsigned submit, unsigned min, unsigned flags,
+		 struct io_uring_getevents_arg *arg)
+{
+	int err = spg__fault(SPG__FAULT_SUBMIT);
+	long n;
+
+	if (err < 0)
+		return err;
+	spg__count(&ring->shard->counters.enters);
+	n = syscall(SYS_io_uring_enter, ring->enter_fd, submit, min,
+		    flags | ring->enter_flags | (arg != NULL ? IORING_ENTER_EXT_ARG : 0), arg,
+		    arg != NULL ? sizeof(*arg) : 0);
+	if (n < 0)
+		return -errno;
+	spg__count_add(&ring->shard->counters.sqes, (uint64_t)n);
+	return (int)n;
+}
+
+void spg__ring_submit(struct spg__ring *ring)
+{
+	unsigned n = sq_publish(ring);
+
+	/* -EINTR, -EAGAIN, -EBUSY: they stay queued for the next poll (N5). */
+	if (n > 0)
+		(void)enter(ring, n, 0, 0, NULL);
+}
+
+static void complete(struct spg__ring *ring, uint64_t user_data, int32_t res, uint32_t flags)
+{
+	if (spg__likely(user_data >= SPG__UD_MARKS_END && (user_data >> 32 != SPG__UD_WAKE_SENT))) {
+		void *what = (void *)(uintptr_t)(user_data & ~(uint64_t)SPG__UD_TAGS);
+
+		if (spg__likely((user_data & SPG__UD_TAGS) == 0))
+			spg__op_complete(what, res, flags);
+		else if ((user_data & SPG__UD_TAGS) == SPG__UD_MULTI)
+			spg__multi_complete(what, res, flags);
+		else
+			spg__watch_complete(what, res);
+		return;
+	}
+	if (user_data == SPG__UD_EVENT)
+		arm_event(ring);
+	else if (user_data >> 32 == SPG__UD_WAKE_SENT)
+		/* Only failures come back. The queue holds the truth; this delivers the hint. */
+		(void)!write(spg__ring_of(spg__shard_at((int)(uint32_t)user_data))->event_fd,
+			     &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
+/* A fault holds completions back until the next reap, behind newer ones. */
+static spg__noinline bool hold_back(struct spg__ring *ring, const struct io_uring_cqe *cqe)
+{
+	if (ring->held_count == sizeof(ring->held) / sizeof(ring->held[0]))
+		return false;
+	ring->held[ring->held_count++] =
+		(struct spg__held){ .user_data = cqe->user_data, .res = cqe->res, .flags = cqe->flags };
+	return true;
+}
+
+static spg__noinline void release_held(struct spg__ring *ring, unsigned count)
+{
+	struct spg__held held[16];
+
+	memcpy(held, ring->held, sizeof(held));
+	ring->held_count -= count;
+	memmove(ring->held, ring->held + count, ring->held_count * sizeof(held[0]));
+	for (unsigned i = count; i-- > 0;)
+		complete(ring, held[i].user_data, held[i].res, held[i].flags);
+}
+
+static unsigned reap(struct spg__ring *ring)
+{
+	struct io_uring_cq *cq = &ring->uring.cq;
+	unsigned head = *cq->khead, tail = io_uring_smp_load_acquire(cq->ktail), seen = tail - head;
+	unsigned held = ring->held_count;
+
+	for (; head != tail; head++) {
+		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
+
+		if (spg__unlikely(spg__fault(SPG__FAULT_LATE) < 0) && hold_back(ring, cqe))
+			continue;
+		complete(ring, cqe->user_data, cqe->res, cqe->flags); /* N3 */
+	}
+	if (seen > 0) {
+		io_uring_smp_store_release(cq->khead, head);
+		spg__count_add(&ring->shard->counters.cqes, seen);
+	}
+	if (spg__unlikely(held > 0))
+		release_held(ring, held);
+	return seen;
+}
+
+struct io_uring_sqe *spg__ring_sqe(struct spg__ring *ring)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
+
+	if (spg__likely(sqe != NULL))
+		return sqe;
+	spg__count(&ring->shard->counters.sq_full);
+	spg__ring_submit(ring);
+	return io_uring_get_sqe(&ring->uring);
+}
+
+static void ring_poll(struct spg__shard *shard)
+{
+	struct spg__ring *ring = shard->ring;
+	unsigned n = sq_publish(ring);
+	/* relaxed: a flag raised right now is seen at the next poll, or by the wait. */
+	unsigned flags = IO_URING_READ_ONCE(*ring->uring.sq.kflags);
+
+	if (spg__unlikely(flags & IORING_SQ_CQ_OVERFLOW))
+		spg__count(&shard->counters.cq_overflow);
+	/* With work to hand in or task work to run; the completions come with it. */
+	if (n > 0 || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
+		(void)enter(ring, n, 0, IORING_ENTER_GETEVENTS, NULL);
+	reap(ring);
+}
+
+static void ring_wait(struct spg__shard *shard, int64_t due_ns)
+{
+	struct spg__ring *ring = shard->ring;
+	struct io_uring_getevents_arg arg = { .sigmask_sz = _NSIG / 8 };
+	struct __kernel_timespec ts;
+	unsigned flags = IORING_ENTER_GETEVENTS | (spg__features.no_iowait ? SPG__ENTER_NO_IOWAIT : 0);
+
+	if (reap(ring) > 0 || ring->held_count > 0)
+		return;
+	if (due_ns != SPG__NEVER) {
+		int64_t left = due_ns - spg__clock_ns();
+
+		if (left <= 0)
+			return;
+		ts = (struct __kernel_timespec){ .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 };
+		arg.ts = (uint64_t)(uintptr_t)&ts;
+	}
+	/* -ETIME, -EINTR: look again. -EAGAIN, -EBUSY: what was not submitted stays queued. */
+	(void)enter(ring, sq_publish(ring), 1, flags, &arg);
+	reap(ring);
+}
+
+/* From a shard: a message by its own ring, at once. false: no room. */
+static bool wake_by_ring(struct spg__ring *from, struct spg__ring *to)
+{
+	struct io_uring_sqe *sqe = spg__ring_sqe(from);
+
+	if (sqe == NULL)
+		return false;
+	io_uring_prep_msg_ring(sqe, to->uring.ring_fd, 0, SPG__UD_WAKE, 0);
+	/* On the source: with MSG_RING's own flag the *delivery* would be suppressed. */
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+	sqe->user_data = (uint64_t)SPG__UD_WAKE_SENT << 32 | (uint32_t)to->shard->id;
+	spg__ring_submit(from);
+	return true;
+}
+
+static void ring_wake(struct spg__shard *target)
+{
+	struct spg__shard *self = spg__shard_self();
+	struct spg__ring *to = target->ring;
+
+	if (self != NULL && spg__features.msg_ring && wake_by_ring(self->ring, to))
+		return;
+	if (self == NULL && spg__features.send_msg_ring && wake_by_register(to))
+		return;
+	/* A full counter means that a wake is pending already. */
+	(void)!write(to->event_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
+const struct spg__poller spg__ring_poller = {
+	.wait = ring_wait,
+	.poll = ring_poll,
+	.wake = ring_wake,
+};

@@ -1,0 +1,76 @@
+/*
+ * One io_uring per shard: set-up flag by flag, submission, reaping, wakes.
+ *
+ * N1  Only the shard's thread touches its SQ and CQ (SINGLE_ISSUER).
+ * N2  user_data of our SQEs: an operation's address (16-aligned), a multishot
+ *     operation's address + 1, a watch's + 3, or one of the small marks below.
+ * N3  A CQE is turned into a store and an unpark; nothing of the user's runs while
+ *     the CQ is read.
+ * N4  We move the SQ's tail ourselves: the ring array is the identity, and liburing's
+ *     submitting calls are not used.
+ * N5  An SQE taken is submitted at the latest by the shard's next poll or wait.
+ */
+#ifndef SPG__IO_RING_H
+#define SPG__IO_RING_H
+
+#include "io/features.h"
+#include "sched/shard.h"
+
+#define SPG__UD_IGNORE 2u
+#define SPG__UD_WAKE 4u
+#define SPG__UD_EVENT 6u
+/* A wake that failed: the target's number in the upper half. */
+#define SPG__UD_WAKE_SENT 8u
+#define SPG__UD_MARKS_END 16u
+#define SPG__UD_MULTI 1u
+#define SPG__UD_WATCH 3u
+#define SPG__UD_TAGS 15u
+
+struct spg__held {
+	uint64_t user_data;
+	int32_t res;
+	uint32_t flags;
+};
+
+struct spg__ring {
+	struct io_uring uring;
+	struct spg__shard *shard;
+	int enter_fd;
+	unsigned enter_flags;
+	/* Ends a wait where MSG_RING does not work. A read on it is always in flight. */
+	int event_fd;
+	uint64_t event_value;
+	/* Operations in flight per descriptor (io/fdtab.h), and how many entries. */
+	_Atomic uint16_t *fd_inflight;
+	/* Completions held back by SPG__FAULT_LATE. */
+	struct spg__held held[16];
+	unsigned held_count;
+};
+
+struct spg__ring_conf {
+	unsigned entries;
+	unsigned iowq_workers_max;
+};
+
+/* On the shard's thread, before its loop. 0 or the errno of the set-up. */
+int spg__ring_open(struct spg__ring *ring, struct spg__shard *shard, const struct spg__ring_conf *conf);
+/* After its loop: nothing is in flight but our own read of event_fd. */
+void spg__ring_close(struct spg__ring *ring);
+
+static inline struct spg__ring *spg__ring_of(struct spg__shard *shard)
+{
+	return shard->ring;
+}
+
+/*
+ * A free SQE, zeroed but for nothing, or NULL: the queue is full even after a submit.
+ * The caller fills it before it does anything else with the ring.
+ */
+struct io_uring_sqe *spg__ring_sqe(struct spg__ring *ring);
+
+/* Submits what is queued, now. */
+void spg__ring_submit(struct spg__ring *ring);
+
+extern const struct spg__poller spg__ring_poller;
+
+#endif

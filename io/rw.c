@@ -1,0 +1,125 @@
+/*
+ * read, write and their relatives.
+ */
+#include "io/call.h"
+
+#include "coro/fault.h"
+
+#include <spg/io.h>
+
+#include <string.h>
+
+/* A fault makes moves short, as a signal or a full buffer may. */
+static inline unsigned move_len(size_t len)
+{
+	return spg__unlikely(len > 1 && spg__fault(SPG__FAULT_SHORT) < 0) ? 1 : spg__io_len(len);
+}
+
+static inline void prep(struct io_uring_sqe *sqe, int op, int fd, const void *addr, unsigned len,
+			uint64_t offset)
+{
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = (uint8_t)op;
+	sqe->fd = fd;
+	sqe->off = offset;
+	sqe->addr = (uint64_t)(uintptr_t)addr;
+	sqe->len = len;
+}
+
+ssize_t spg_read(int fd, void *buf, size_t len)
+{
+	struct io_uring_sqe sqe;
+
+	prep(&sqe, IORING_OP_READ, fd, buf, move_len(len), SPG__OFF_CURRENT);
+	return spg__io(&sqe, POLLIN);
+}
+
+ssize_t spg_write(int fd, const void *buf, size_t len)
+{
+	struct io_uring_sqe sqe;
+
+	prep(&sqe, IORING_OP_WRITE, fd, buf, move_len(len), SPG__OFF_CURRENT);
+	return spg__io(&sqe, POLLOUT);
+}
+
+ssize_t spg_pread(int fd, void *buf, size_t len, off_t offset)
+{
+	struct io_uring_sqe sqe;
+
+	if (offset < 0)
+		return -EINVAL;
+	prep(&sqe, IORING_OP_READ, fd, buf, move_len(len), (uint64_t)offset);
+	return spg__io(&sqe, POLLIN);
+}
+
+ssize_t spg_pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+	struct io_uring_sqe sqe;
+
+	if (offset < 0)
+		return -EINVAL;
+	prep(&sqe, IORING_OP_WRITE, fd, buf, move_len(len), (uint64_t)offset);
+	return spg__io(&sqe, POLLOUT);
+}
+
+static ssize_t vectored(int op, int fd, const struct iovec *iov, int count, uint64_t offset, unsigned events)
+{
+	struct io_uring_sqe sqe;
+
+	if (count < 0)
+		return -EINVAL;
+	prep(&sqe, op, fd, iov, (unsigned)count, offset);
+	return spg__io(&sqe, events);
+}
+
+ssize_t spg_readv(int fd, const struct iovec *iov, int count)
+{
+	return vectored(IORING_OP_READV, fd, iov, count, SPG__OFF_CURRENT, POLLIN);
+}
+
+ssize_t spg_writev(int fd, const struct iovec *iov, int count)
+{
+	return vectored(IORING_OP_WRITEV, fd, iov, count, SPG__OFF_CURRENT, POLLOUT);
+}
+
+ssize_t spg_preadv(int fd, const struct iovec *iov, int count, off_t offset)
+{
+	return offset < 0 ? -EINVAL : vectored(IORING_OP_READV, fd, iov, count, (uint64_t)offset, POLLIN);
+}
+
+ssize_t spg_pwritev(int fd, const struct iovec *iov, int count, off_t offset)
+{
+	return offset < 0 ? -EINVAL : vectored(IORING_OP_WRITEV, fd, iov, count, (uint64_t)offset, POLLOUT);
+}
+
+ssize_t spg_read_full(int fd, void *buf, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t got = spg_read(fd, (char *)buf + done, n - done);
+
+		if (got < 0)
+			return got;
+		if (got == 0)
+			break;
+		done += (size_t)got;
+	}
+	return (ssize_t)done;
+}
+
+ssize_t spg_write_all(int fd, const void *buf, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t put = spg_write(fd, (const char *)buf + done, n - done);
+
+		if (put < 0)
+			return put;
+		if (put == 0)
+			return -EIO; /* a device that takes nothing and says nothing */
+		done += (size_t)put;
+	}
+	return (ssize_t)done;
+}

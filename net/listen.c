@@ -1,0 +1,139 @@
+#include "net/addr.h"
+#include "net/sockopt.h"
+
+#include <limits.h>
+#include <netinet/tcp.h>
+#include <spg/spg.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Accepted sockets inherit all of these from the listener: no call per connection. */
+static int stream_options(int fd, const struct spg__addr *addr, const spg_listen_opts *o)
+{
+	int err;
+
+	if (addr->sa.sa_family == AF_UNIX)
+		return 0;
+	/* Addresses of connections in TIME_WAIT can be bound; a live listener's cannot. */
+	err = spg__sockopt_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (err == 0 && o->nodelay)
+		err = spg__sockopt_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	if (err == 0)
+		err = spg__sockopt_keepalive(fd, o->keepalive_ns);
+	return err;
+}
+
+static int options(int fd, const struct spg__network *network, const struct spg__addr *addr,
+		   const spg_listen_opts *o)
+{
+	int err = 0;
+
+	if (network->type == SOCK_STREAM)
+		err = stream_options(fd, addr, o);
+	if (err == 0 && o->reuse_port && addr->sa.sa_family != AF_UNIX)
+		err = spg__sockopt_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	/* Said in both directions: net.ipv6.bindv6only must not decide it. */
+	if (err == 0 && addr->sa.sa_family == AF_INET6)
+		err = spg__sockopt_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, network->family == AF_INET6);
+	/* Before listen: the window scale is fixed by the SYN. */
+	return err == 0 ? spg__sockopt_buffers(fd, o->rcvbuf_bytes, o->sndbuf_bytes) : err;
+}
+
+static int bind_once(int fd, const struct spg__addr *addr)
+{
+	return bind(fd, &addr->sa, addr->len) < 0 ? -errno : 0;
+}
+
+/* Does nobody hold this path's socket open? Only a refusal proves it: a full backlog or another type is life. */
+static bool path_is_dead(int type, const struct spg__addr *addr)
+{
+	int fd = spg__socket(AF_UNIX, type | SOCK_NONBLOCK);
+	bool dead;
+
+	if (fd < 0)
+		return false;
+	dead = connect(fd, &addr->sa, addr->len) < 0 && errno == ECONNREFUSED;
+	close(fd);
+	return dead;
+}
+
+/*
+ * Removes a socket file that a dead process left behind. The file is looked at again
+ * after the probe; a process that takes the path over between that look and the
+ * unlink loses it, as two servers that both remove stale files always can.
+ */
+static int path_reclaim(int type, const struct spg__addr *addr)
+{
+	const char *path = addr->un.sun_path;
+	struct stat before, after;
+
+	if (path[0] == '\0' || lstat(path, &before) < 0 || !S_ISSOCK(before.st_mode))
+		return -EADDRINUSE;
+	if (!path_is_dead(type, addr))
+		return -EADDRINUSE;
+	if (lstat(path, &after) < 0 || after.st_dev != before.st_dev || after.st_ino != before.st_ino)
+		return -EADDRINUSE;
+	return unlink(path) < 0 ? -errno : 0;
+}
+
+static int bind_path(int fd, int type, const struct spg__addr *addr, const spg_listen_opts *o)
+{
+	int err = bind_once(fd, addr);
+
+	if (err == -EADDRINUSE && o->unlink_stale) {
+		err = path_reclaim(type, addr);
+		if (err == 0)
+			err = bind_once(fd, addr);
+	}
+	if (err < 0 || o->mode == 0 || addr->un.sun_path[0] == '\0')
+		return err;
+	/* Between bind and listen nobody can connect, so the mode comes in time; fchmod would not reach the file. */
+	if (chmod(addr->un.sun_path, o->mode) < 0) {
+		err = -errno;
+		unlink(addr->un.sun_path);
+	}
+	return err;
+}
+
+static int listen_at(const struct spg__network *network, const struct spg__addr *addr,
+		     const spg_listen_opts *o)
+{
+	int fd = spg__socket(addr->sa.sa_family, network->type), err;
+
+	if (fd < 0)
+		return fd;
+	err = options(fd, network, addr, o);
+	if (err == 0 && addr->sa.sa_family == AF_UNIX)
+		err = bind_path(fd, network->type, addr, o);
+	else if (err == 0)
+		err = bind_once(fd, addr);
+	if (err == 0 && network->type != SOCK_DGRAM &&
+	    listen(fd, o->backlog > 0 ? o->backlog : INT_MAX) < 0)
+		err = -errno;
+	if (err == 0)
+		return fd;
+	close(fd);
+	return err;
+}
+
+int spg_listen(const char *network, const char *address, const spg_listen_opts *o)
+{
+	static const spg_listen_opts defaults = SPG_LISTEN_OPTS_INIT;
+	struct spg__addr addrs[SPG__ADDRS_NUMERIC_MAX];
+	struct spg__endpoint endpoint;
+	int err, n;
+
+	err = spg__endpoint_parse(network, address, &endpoint);
+	if (err < 0)
+		return err;
+	if (endpoint.host_is_name || endpoint.service_is_name)
+		return -ENOENT;
+	n = spg__endpoint_addrs(&endpoint, SPG__ADDR_LISTEN, addrs);
+	if (n < 0)
+		return n;
+	err = listen_at(&endpoint.network, &addrs[0], o == NULL ? &defaults : o);
+	/* A host without IPv6, or with it switched off. */
+	if ((err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL) && n > 1)
+		err = listen_at(&endpoint.network, &addrs[1], o == NULL ? &defaults : o);
+	return err;
+}

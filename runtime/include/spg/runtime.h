@@ -1,0 +1,129 @@
+/*
+ * spg/runtime.h - starting, stopping and configuring the runtime.
+ */
+#ifndef SPG_RUNTIME_H
+#define SPG_RUNTIME_H
+
+#include <spg/base.h>
+
+SPG__EXTERN_C_BEGIN
+
+/* What a deadlock does (spg_config.deadlock). */
+enum { SPG_DEADLOCK_REPORT, SPG_DEADLOCK_IGNORE };
+
+/*
+ * The runtime's configuration. spg_config_init() fills in the defaults, then the
+ * environment: the variable of a field is SPG_ and its name in capitals, but SPG_STACK
+ * for stack_size, SPG_STALL for stall_ns. Bare numbers of time are ns; suffixes us, ms,
+ * s, m for times, k and m for sizes. A value that cannot be is -EINVAL from spg_run,
+ * which names the field on stderr.
+ */
+typedef struct spg_config {
+	unsigned shards;	    /* 0: one per CPU of the affinity mask; at most SPG_SHARDS_MAX */
+	bool pin_shards;	    /* each shard's thread to one CPU, best effort */
+	const char *cpus;	    /* "0,2-3": the CPUs shards may use; NULL: the affinity mask */
+	size_t stack_size;	    /* bytes reserved per coroutine, guard included; 16 KiB to 1 GiB */
+	unsigned stack_cache;	    /* free stacks that keep their pages */
+	uint64_t coroutines_max;    /* 0: no limit */
+	unsigned ring_entries;	    /* submission queue of each ring, 8 to 32768 */
+	unsigned sqpoll_idle_ms;    /* 0: no kernel polling thread */
+	bool steal;		    /* idle shards take runnable coroutines from others */
+	unsigned steal_batch;	    /* most coroutines of one steal, 1 to 64 */
+	unsigned steal_probe;	    /* victims looked at before the fullest is chosen */
+	int64_t steal_backoff_min_ns; /* first pause after a lost race; doubles */
+	int64_t steal_backoff_max_ns;
+	int64_t spin_ns;	    /* an idle shard looks for work so long before it sleeps; 0: never */
+	unsigned run_budget;	    /* coroutines run between two looks at the ring */
+	int64_t timer_slack_ns;	    /* how late a sleeping shard may wake for a timer */
+	unsigned blocking_min;	    /* threads the blocking pool keeps */
+	unsigned blocking_max;	    /* and may have */
+	unsigned blocking_queue;    /* jobs that may wait for one */
+	int64_t stall_ns;	    /* a coroutine that computes longer is a stall */
+	int kick_signal;	    /* sent to a stalled shard's thread; 0: off */
+	bool overflow_report;	    /* a handler for SIGSEGV and SIGBUS that names overflown stacks */
+	int dump_signal;	    /* 0: off */
+	int64_t shutdown_grace_ns;  /* for coroutines to end after main has */
+	int deadlock;		    /* SPG_DEADLOCK_REPORT or SPG_DEADLOCK_IGNORE */
+	const char *thread_name;    /* of shards: "<name>-0" */
+	const char *debug;
+	const char *disable;	    /* kernel features not to use: "defer_taskrun,op:statx" */
+} spg_config;
+
+/**
+ * spg_config_init - the defaults, then the SPG_* environment variables.
+ * @cfg: filled
+ *
+ * Return: nothing; a malformed variable is refused by spg_run and spg_start.
+ * Cancellation: none. Threads: any. Allocates: nothing; strings are the environment's.
+ * Source: -. Since: 0.1.
+ */
+SPG_API void spg_config_init(spg_config *cfg);
+
+/**
+ * spg_run - start the runtime, run main_fn as the main coroutine, stop it.
+ * @cfg:     NULL: spg_config_init's values
+ * @main_fn: its value is returned, unless spg_exit fixed another
+ * @arg:     passed to main_fn
+ *
+ * The caller is none of the shards and waits. When main_fn has returned the root context
+ * is canceled: blocking calls of what is left return -ECANCELED. All coroutines are
+ * waited for, up to shutdown_grace_ns.
+ *
+ * Return: main's value, or
+ *   -EALREADY  a runtime is running, or the caller is a coroutine
+ *   -EINVAL    a bad value in cfg or the environment (named on stderr), or main_fn NULL
+ *   -EBUSY     coroutines outlived the grace; they are named on stderr and stay
+ *   -ENOMEM    no memory
+ *   other      the errno of io_uring's set-up, explained by one line on stderr
+ * Cancellation: none. Threads: foreign only. Allocates: yes, all freed at the end.
+ * Source: io_uring_setup(2). Since: 0.1.
+ */
+SPG_API int spg_run(const spg_config *cfg, int (*main_fn)(void *), void *arg);
+
+/**
+ * spg_start - start the runtime in the background of an existing program.
+ * @cfg: NULL: spg_config_init's values
+ *
+ * Return: 0, or as spg_run: -EALREADY, -EINVAL, -ENOMEM, io_uring's errno.
+ * Cancellation: none. Threads: foreign only. Allocates: yes, until spg_stop.
+ * Source: -. Since: 0.1.
+ */
+SPG_API int spg_start(const spg_config *cfg);
+
+/**
+ * spg_stop - stop what spg_start started.
+ *
+ * Cancels the root context, ends once with -ECANCELED the spg waits that foreign
+ * threads are in at that moment, waits for all coroutines up to shutdown_grace_ns.
+ *
+ * Return: 0, or
+ *   -EDEADLK  called by a coroutine
+ *   -ESRCH    no runtime is running
+ *   -EINVAL   it was started by spg_run: use spg_exit
+ *   -EBUSY    coroutines outlived the grace; they are named on stderr and stay
+ * Cancellation: none. Threads: foreign only. Allocates: nothing. Source: -. Since: 0.1.
+ */
+SPG_API int spg_stop(void);
+
+/**
+ * spg_exit - fix spg_run's value and cancel the root context.
+ * @value: what spg_run returns; the first call wins
+ *
+ * Returns to the caller. main_fn is awaited like every other coroutine.
+ *
+ * Return: nothing. Without a running runtime it does nothing.
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: -. Since: 0.1.
+ */
+SPG_API void spg_exit(int value);
+
+/**
+ * spg_running - is a runtime running, started and not yet stopping?
+ *
+ * Return: true or false.
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: -. Since: 0.1.
+ */
+SPG_API bool spg_running(void);
+
+SPG__EXTERN_C_END
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * From the public attributes to the scheduler's spawn.
+ */
+#ifndef SPG__RUNTIME_SPAWN_H
+#define SPG__RUNTIME_SPAWN_H
+
+#include "sched/cancel.h"
+#include "sched/shard.h"
+
+#include <spg/go.h>
+
+/* The context a child inherits: the caller's current one, without its scopes. Borrowed. NULL: no memory. */
+struct spg__ctx *spg__spawn_ctx(void);
+
+/*
+ * Fills place, stack class and name from attr (NULL: the defaults); *ctx is the
+ * context to run under, borrowed. 0, -EINVAL (no such shard, stack too large),
+ * -ESRCH, -ENOMEM.
+ */
+int spg__spawn_attr(struct spg__spawn *spawn, const spg_attr *attr, struct spg__ctx **ctx);
+
+/* Spawns with a reference of its own to ctx. */
+int spg__spawn_under(struct spg__spawn *spawn, struct spg__ctx *ctx);
+
+#endif

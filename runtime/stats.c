@@ -1,0 +1,77 @@
+#include "coro/stack.h"
+#include "sched/offload.h"
+#include "sched/shard.h"
+
+#include <spg/debug.h>
+#include <spg/runtime.h>
+
+#include <string.h>
+
+static void shard_stats(struct spg_shard_stats *out, struct spg__shard *shard)
+{
+	struct spg__counters *c = &shard->counters;
+	uint64_t local = (uint64_t)spg__runq_count(&shard->runq);
+
+#define X(name) out->name = spg__count_read(&c->name);
+	SPG__COUNTERS(X)
+#undef X
+	out->timers = atomic_load_explicit(&shard->timers.count, memory_order_relaxed);
+	out->runnable = local;
+}
+
+static void add(struct spg_shard_stats *total, const struct spg_shard_stats *one)
+{
+	uint64_t *to = (uint64_t *)(void *)total;
+	const uint64_t *from = (const uint64_t *)(const void *)one;
+
+	_Static_assert(sizeof(*total) % sizeof(uint64_t) == 0, "a struct of uint64_t");
+	for (size_t i = 0; i < sizeof(*total) / sizeof(uint64_t); i++)
+		to[i] += from[i];
+}
+
+struct life_count {
+	uint64_t parked, live;
+};
+
+static void count_life(struct spg__coro *coro, void *arg)
+{
+	struct life_count *count = arg;
+
+	/* relaxed, both: a snapshot of something that moves. */
+	if (atomic_load_explicit(&coro->life, memory_order_relaxed) == SPG__LIFE_FREE)
+		return;
+	count->live++;
+	count->parked += atomic_load_explicit(&coro->waiter.state, memory_order_relaxed) == 1;
+}
+
+int spg_stats(spg_stats_t *out)
+{
+	struct spg__stacks_count stacks;
+	struct spg__offload_count pool;
+	struct life_count life = { 0 };
+
+	if (out == NULL)
+		return -EINVAL;
+	memset(out, 0, sizeof(*out));
+	if (!spg_running() && spg__shard_self() == NULL)
+		return -ESRCH;
+	out->shards = spg__sched.conf.shards;
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
+		shard_stats(&out->shard[i], spg__shard_at((int)i));
+		add(&out->total, &out->shard[i]);
+	}
+	spg__coro_each(count_life, &life);
+	out->total.spawned += atomic_load_explicit(&spg__sched.foreign_spawned, memory_order_relaxed);
+	out->total.live = life.live;
+	out->total.parked = life.parked;
+	out->total.runnable += atomic_load_explicit(&spg__sched.global_count, memory_order_relaxed);
+	spg__stacks_count(&stacks);
+	out->total.stack_bytes = stacks.mapped_bytes;
+	out->total.stacks_cached = stacks.cached;
+	spg__offload_count(&pool);
+	out->total.blocking_threads = pool.threads;
+	out->total.blocking_queued = pool.queued;
+	out->total.blocking_done = pool.done;
+	out->total.overloaded = pool.overloaded;
+	return 0;
+}

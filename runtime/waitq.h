@@ -1,0 +1,78 @@
+/*
+ * A queue of waiters of a lock-like object, first in, first out, under the object's
+ * spinlock. All zero is an empty queue, so objects need no constructor.
+ *
+ * E1  A node is `queued` while it is in the queue; whoever clears that, under the lock,
+ *     decides: a server that gives it what it waits for, or its waiter that gives up.
+ * E2  The server unlocks first and serves last: the served may let the object go.
+ *     Serving reads node->waiter first; its last access is the store of served.
+ */
+#ifndef SPG__RUNTIME_WAITQ_H
+#define SPG__RUNTIME_WAITQ_H
+
+#include "coro/list.h"
+#include "coro/lock.h"
+#include "sched/wait.h"
+
+struct spg__waitq {
+	struct spg__list head;
+};
+
+struct spg__waitq_node {
+	struct spg__list link;
+	struct spg__waiter *waiter;
+	bool queued;
+	_Atomic bool served;
+	/* Lowered, under the lock, when the waiter gives up; may be NULL. */
+	uint32_t *count;
+};
+
+static inline bool spg__waitq_empty(const struct spg__waitq *q)
+{
+	return q->head.next == NULL || spg__list_empty(&q->head);
+}
+
+static inline void spg__waitq_push(struct spg__waitq *q, struct spg__waitq_node *node, struct spg__waiter *w)
+{
+	if (q->head.next == NULL)
+		spg__list_init(&q->head);
+	node->waiter = w;
+	node->queued = true;
+	node->count = NULL;
+	atomic_init(&node->served, false);
+	spg__list_append(&q->head, &node->link);
+}
+
+/* The oldest, out of the queue; NULL: empty. To be served after the unlock (E2). */
+static inline struct spg__waitq_node *spg__waitq_pop(struct spg__waitq *q)
+{
+	struct spg__waitq_node *node;
+
+	if (spg__waitq_empty(q))
+		return NULL;
+	node = spg__container_of(q->head.next, struct spg__waitq_node, link);
+	spg__list_remove(&node->link);
+	node->queued = false;
+	return node;
+}
+
+static inline void spg__waitq_serve(struct spg__waitq_node *node)
+{
+	struct spg__waiter *waiter = node->waiter;
+
+	/* release [E2]: pairs with the acquire in spg__waitq_wait. */
+	atomic_store_explicit(&node->served, true, memory_order_release);
+	spg__unpark(waiter);
+}
+
+/* Moves all waiters to a list of the caller's, to be served after the unlock. */
+void spg__waitq_take_all(struct spg__waitq *q, struct spg__list *out);
+void spg__waitq_serve_all(struct spg__list *list);
+
+/*
+ * The node is queued and the lock held: unlocks, waits to be served. 0, or the error of
+ * wait->cancelable's context or deadline, and then the node has left the queue.
+ */
+int spg__waitq_wait(struct spg__lock *lock, struct spg__waitq_node *node, struct spg__wait *wait);
+
+#endif

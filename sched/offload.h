@@ -1,0 +1,33 @@
+/*
+ * The blocking pool: a bounded number of threads for work that may block.
+ *
+ * B1  A coroutine's job is queued, then runs, then is done; `state` goes forward only.
+ *     Canceled while queued it never runs; once it runs it is waited for.
+ * B2  The worker's last access to a job is its store of DONE; then it unparks.
+ */
+#ifndef SPG__SCHED_OFFLOAD_H
+#define SPG__SCHED_OFFLOAD_H
+
+#include "coro/base.h"
+
+struct spg__offload_conf {
+	unsigned threads_min, threads_max, queue_max;
+	const char *name;
+};
+
+int spg__offload_init(const struct spg__offload_conf *conf);
+/* Waits for running jobs; no coroutine lives. */
+void spg__offload_fini(void);
+
+/*
+ * Runs fn(arg) on the pool and waits. 0: it has run. Else it never ran: the context's
+ * error, -EAGAIN (queue_max jobs wait already), -ENOMEM (no thread could be started).
+ */
+int spg__offload(void (*fn)(void *), void *arg, bool cancelable);
+
+struct spg__offload_count {
+	uint64_t threads, queued, done, overloaded;
+};
+void spg__offload_count(struct spg__offload_count *out);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * Between the files of the scheduler: queues and steps of a shard. Owner only.
+ */
+#ifndef SPG__SCHED_QUEUE_H
+#define SPG__SCHED_QUEUE_H
+
+#include "sched/shard.h"
+
+/* Behind everything else on this shard. */
+void spg__queue_tail(struct spg__shard *shard, struct spg__coro *coro, bool local);
+
+/* The same for a coroutine that yields: it needs no thief. */
+void spg__queue_yielded(struct spg__shard *shard, struct spg__coro *coro);
+
+/* Is there anything to run here, slots apart? */
+static inline bool spg__queue_any(struct spg__shard *shard)
+{
+	return shard->local.first != NULL || spg__runq_count(&shard->runq) != 0;
+}
+
+/* Takes from the two queues in turn; NULL: both are empty. */
+struct spg__coro *spg__queue_take(struct spg__shard *shard);
+
+/* Everything in the inbox to the queues, in order of arrival; runs the errands. true: there was something. */
+bool spg__inbox_drain(struct spg__shard *shard);
+
+/* A share of the global queue to this shard. true: there was something. */
+bool spg__global_take(struct spg__shard *shard);
+
+void spg__global_put(struct spg__fifo *batch);
+
+/* After publishing stealable work: wakes a sleeper when nobody spins (I1). */
+void spg__wake_thief(void);
+
+/* Is the victim's backlog worth a thief (Q6)? */
+bool spg__steal_worth(struct spg__shard *victim);
+
+/* Steals a batch from another shard into our queues. true: there was something. */
+bool spg__steal(struct spg__shard *thief, int64_t now_ns);
+
+/* Runs coroutines until the budget is used up or nothing is left. From the loop. */
+void spg__run_pass(struct spg__shard *shard, struct spg__coro *first);
+
+/* A stack came free, or may be had now: one starved coroutine may try again. */
+void spg__starved_retry(void);
+
+#endif

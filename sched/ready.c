@@ -1,0 +1,279 @@
+/*
+ * Making coroutines runnable: which queue, and whom to wake (Q1-Q5, I1-I5).
+ */
+#include "sched/park.h"
+#include "sched/queue.h"
+
+/* Coroutines taken from the global queue at once, at most. */
+#define GLOBAL_BATCH 64u
+
+static bool sleeping_clear(int id)
+{
+	_Atomic uint64_t *word = &spg__sched.sleeping[id / 64];
+	uint64_t bit = (uint64_t)1 << (id % 64);
+
+	/* seq_cst [W3]: a plain look first: most of the time nobody sleeps. */
+	if ((atomic_load_explicit(word, memory_order_seq_cst) & bit) == 0)
+		return false;
+	/* seq_cst [W4]: I4, one winner. */
+	return (atomic_fetch_and_explicit(word, ~bit, memory_order_seq_cst) & bit) != 0;
+}
+
+static void count_wake(bool sent)
+{
+	struct spg__shard *self = spg__shard_self();
+
+	if (self != NULL)
+		spg__count(sent ? &self->counters.wakes_sent : &self->counters.wakes_coalesced);
+}
+
+void spg__shard_wake(struct spg__shard *shard)
+{
+	uint32_t idle;
+
+	if (sleeping_clear(shard->id)) {
+		count_wake(true);
+		spg__sched.poller->wake(shard);
+		return;
+	}
+	idle = atomic_load_explicit(&shard->idle, memory_order_seq_cst);
+	if (idle == SPG__SHARD_SLEEPING)
+		count_wake(false);
+	/* I5. A failed CAS: it ended its spin itself. */
+	if (idle == SPG__SHARD_SPINNING &&
+	    atomic_compare_exchange_strong_explicit(&shard->idle, &idle, SPG__SHARD_RUNNING,
+						    memory_order_seq_cst, memory_order_relaxed))
+		atomic_fetch_sub_explicit(&spg__sched.spinners, 1, memory_order_seq_cst);
+}
+
+void spg__wake_thief(void)
+{
+	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++) {
+		/* seq_cst [W3]. */
+		uint64_t word = atomic_load_explicit(&spg__sched.sleeping[i], memory_order_seq_cst);
+
+		if (word == 0)
+			continue;
+		/* seq_cst [W3]: one who spins will look after it stopped (I3). */
+		if (atomic_load_explicit(&spg__sched.spinners, memory_order_seq_cst) > 0) {
+			count_wake(false);
+			return;
+		}
+		while (word != 0) {
+			int id = (int)i * 64 + __builtin_ctzll(word);
+
+			word &= word - 1;
+			if (sleeping_clear(id)) {
+				count_wake(true);
+				spg__sched.poller->wake(spg__shard_at(id));
+				return;
+			}
+		}
+	}
+}
+
+/* A full run queue: a batch of it and the newcomer go to the global queue (Q3). */
+static spg__noinline void spill(struct spg__shard *shard, struct spg__coro *coro)
+{
+	struct spg__coro *oldest[SPG__RUNQ_BATCH];
+	struct spg__fifo batch = { 0 };
+	uint32_t n = spg__runq_take_batch(&shard->runq, oldest);
+
+	if (n == 0 && spg__runq_put(&shard->runq, coro))
+		return; /* thieves made room */
+	for (uint32_t i = 0; i < n; i++)
+		spg__fifo_append(&batch, &oldest[i]->link);
+	spg__fifo_append(&batch, &coro->link);
+	spg__count(&shard->counters.spills);
+	spg__global_put(&batch);
+}
+
+void spg__queue_tail(struct spg__shard *shard, struct spg__coro *coro, bool local)
+{
+	if (local || !spg__sched.stealing) {
+		spg__fifo_append(&shard->local, &coro->link);
+		return;
+	}
+	if (spg__unlikely(!spg__runq_put(&shard->runq, coro)))
+		spill(shard, coro);
+	if (spg__steal_worth(shard))
+		spg__wake_thief();
+}
+
+void spg__queue_yielded(struct spg__shard *shard, struct spg__coro *coro)
+{
+	if (coro->pin >= 0 || !spg__sched.stealing)
+		spg__fifo_append(&shard->local, &coro->link);
+	else if (spg__unlikely(!spg__runq_put_quiet(&shard->runq, coro)))
+		spill(shard, coro);
+}
+
+struct spg__coro *spg__queue_take(struct spg__shard *shard)
+{
+	struct spg__coro *coro = NULL;
+
+	if (shard->local.first == NULL)
+		return spg__runq_empty(&shard->runq) ? NULL : spg__runq_take(&shard->runq);
+	shard->turn = !shard->turn;
+	if (shard->turn && !spg__runq_empty(&shard->runq))
+		coro = spg__runq_take(&shard->runq);
+	return coro != NULL ? coro : spg__coro_of_link(spg__fifo_take(&shard->local));
+}
+
+/* On the shard that may run it. In a coroutine the hand-over slot, in the loop the tail. */
+static void ready_here(struct spg__shard *shard, struct spg__coro *coro, bool local)
+{
+	struct spg__coro *displaced;
+
+	spg__count(&shard->counters.unparks);
+	local |= !spg__sched.stealing;
+	if (shard->current == NULL) {
+		spg__queue_tail(shard, coro, local);
+		return;
+	}
+	if (local) {
+		displaced = shard->next_local;
+		shard->next_local = coro;
+		if (displaced != NULL)
+			spg__fifo_append(&shard->local, &displaced->link);
+		return;
+	}
+	/* acq_rel: a thief takes it by CAS, and sees the coroutine as we left it [R-c]. */
+	displaced = atomic_exchange_explicit(&shard->next, coro, memory_order_acq_rel);
+	if (displaced != NULL)
+		spg__queue_tail(shard, displaced, false);
+}
+
+static void ready_inbox(struct spg__shard *shard, struct spg__coro *coro)
+{
+	/* relaxed first look; the CAS decides. */
+	struct spg__link *head = atomic_load_explicit(&shard->inbox, memory_order_relaxed);
+
+	do {
+		coro->link.next = head;
+		/* seq_cst [W1]; release: the coroutine's fields. */
+	} while (!atomic_compare_exchange_weak_explicit(&shard->inbox, &head, &coro->link,
+							memory_order_seq_cst, memory_order_relaxed));
+	spg__shard_wake(shard);
+}
+
+void spg__coro_ready(struct spg__coro *coro, int home)
+{
+	struct spg__shard *self = spg__shard_self();
+
+	if (spg__likely(self != NULL && (home < 0 || home == self->id))) {
+		ready_here(self, coro, home >= 0);
+		return;
+	}
+	/* From a foreign thread the runtime must not go away under our feet; the coroutine keeps it up until then. */
+	if (self == NULL)
+		SPG_CHECK(spg__shard_enter_foreign() != NULL);
+	if (home >= 0 || !spg__sched.stealing) {
+		ready_inbox(spg__shard_at(home >= 0 ? home : 0), coro);
+	} else {
+		struct spg__fifo batch = { 0 };
+
+		spg__fifo_append(&batch, &coro->link);
+		spg__global_put(&batch);
+		spg__wake_thief();
+	}
+	if (self == NULL)
+		spg__shard_leave_foreign();
+}
+
+void spg__shard_errand(struct spg__shard *shard, struct spg__errand *errand)
+{
+	struct spg__link *head = atomic_load_explicit(&shard->errands, memory_order_relaxed);
+
+	do {
+		errand->link.next = head;
+		/* seq_cst [W1]. */
+	} while (!atomic_compare_exchange_weak_explicit(&shard->errands, &head, &errand->link,
+							memory_order_seq_cst, memory_order_relaxed));
+	spg__shard_wake(shard);
+}
+
+static struct spg__link *take_reversed(_Atomic(struct spg__link *) *stack)
+{
+	/* acquire: what the pushers wrote. */
+	struct spg__link *link = atomic_exchange_explicit(stack, NULL, memory_order_acq_rel);
+	struct spg__link *oldest = NULL;
+
+	while (link != NULL) {
+		struct spg__link *next = link->next;
+
+		link->next = oldest;
+		oldest = link;
+		link = next;
+	}
+	return oldest;
+}
+
+bool spg__inbox_drain(struct spg__shard *shard)
+{
+	struct spg__link *link = NULL;
+	bool any = false;
+
+	/* relaxed: a miss here is found at the next pass, or by the last look. */
+	if (atomic_load_explicit(&shard->errands, memory_order_relaxed) != NULL) {
+		link = take_reversed(&shard->errands);
+		any = true;
+	}
+	while (link != NULL) {
+		struct spg__errand *errand = spg__container_of(link, struct spg__errand, link);
+
+		link = link->next; /* the errand may be gone once it ran */
+		errand->run(errand, shard);
+	}
+	if (atomic_load_explicit(&shard->inbox, memory_order_relaxed) == NULL)
+		return any;
+	link = take_reversed(&shard->inbox);
+	while (link != NULL) {
+		struct spg__coro *coro = spg__coro_of_link(link);
+
+		link = link->next;
+		spg__count(&shard->counters.unparks);
+		/* Preferred ones came here to start, and may be stolen. */
+		spg__queue_tail(shard, coro, coro->pin >= 0 || spg__coro_op_shard(coro) >= 0);
+	}
+	return true;
+}
+
+void spg__global_put(struct spg__fifo *batch)
+{
+	size_t count = batch->count;
+
+	spg__lock(&spg__sched.global_lock);
+	spg__fifo_splice(&spg__sched.global, batch);
+	/* seq_cst [W1]. */
+	atomic_fetch_add_explicit(&spg__sched.global_count, count, memory_order_seq_cst);
+	spg__unlock(&spg__sched.global_lock);
+}
+
+bool spg__global_take(struct spg__shard *shard)
+{
+	struct spg__fifo batch = { 0 };
+	size_t share;
+
+	/* relaxed: a miss here is found at the next pass, or by the last look. */
+	if (atomic_load_explicit(&spg__sched.global_count, memory_order_relaxed) == 0)
+		return false;
+	spg__lock(&spg__sched.global_lock);
+	share = spg__sched.global.count / spg__sched.conf.shards + 1;
+	if (share > GLOBAL_BATCH)
+		share = GLOBAL_BATCH;
+	while (batch.count < share) {
+		struct spg__link *link = spg__fifo_take(&spg__sched.global);
+
+		if (link == NULL)
+			break;
+		spg__fifo_append(&batch, link);
+	}
+	atomic_fetch_sub_explicit(&spg__sched.global_count, batch.count, memory_order_seq_cst);
+	spg__unlock(&spg__sched.global_lock);
+	if (batch.count == 0)
+		return false;
+	for (struct spg__link *link = spg__fifo_take(&batch); link != NULL; link = spg__fifo_take(&batch))
+		spg__queue_tail(shard, spg__coro_of_link(link), false);
+	return true;
+}

@@ -1,0 +1,354 @@
+/*
+ * Running coroutines: spawn, switch, yield, end. A coroutine that leaves picks the
+ * next one itself and switches to it directly; the shard's loop is entered only
+ * when the budget is used up or nothing is left (Q4).
+ */
+#include "sched/cancel.h"
+#include "sched/park.h"
+#include "sched/queue.h"
+#include "sched/thread.h"
+
+#include "coro/alloc.h"
+#include "coro/clock.h"
+
+#include <string.h>
+
+/* Ids are handed to shards in blocks: no shared line on the spawn path. */
+#define IDS_BLOCK 1024u
+
+static void coro_entry(struct spg__transfer t);
+
+struct spg__coro *spg__coro_self(void)
+{
+	struct spg__shard *shard = spg__shard_self();
+
+	return shard != NULL ? shard->current : NULL;
+}
+
+/* First run: binds a stack. false: the kernel has none; the coroutine waits among the starved. */
+static spg__noinline bool bind(struct spg__shard *shard, struct spg__coro *coro)
+{
+	struct spg__stack *stack = spg__stack_get(&shard->stacks, coro->stack_class);
+	char *bottom;
+
+	if (spg__unlikely(stack == NULL)) {
+		spg__lock(&spg__sched.starved_lock);
+		spg__fifo_append(&spg__sched.starved, &coro->link);
+		atomic_fetch_add_explicit(&spg__sched.starved_count, 1, memory_order_seq_cst);
+		spg__unlock(&spg__sched.starved_lock);
+		return false;
+	}
+	stack->owner = coro;
+	coro->stack = stack;
+	bottom = spg__stack_bottom(stack);
+	spg__san_create(&coro->san, bottom, (size_t)(stack->top - bottom));
+	coro->context = spg__make_context(stack->top, (size_t)(stack->top - bottom), coro_entry);
+	/* relaxed: for dumps. */
+	atomic_store_explicit(&coro->life, SPG__LIFE_RUN, memory_order_relaxed);
+	return true;
+}
+
+void spg__starved_retry(void)
+{
+	struct spg__link *link;
+
+	spg__lock(&spg__sched.starved_lock);
+	link = spg__fifo_take(&spg__sched.starved);
+	if (link != NULL)
+		atomic_fetch_sub_explicit(&spg__sched.starved_count, 1, memory_order_seq_cst);
+	spg__unlock(&spg__sched.starved_lock);
+	if (link != NULL)
+		spg__coro_ready(spg__coro_of_link(link), spg__coro_of_link(link)->pin);
+}
+
+/* The next coroutine, ready to be entered; NULL: back to the loop. */
+static struct spg__coro *pick(struct spg__shard *shard)
+{
+	struct spg__coro *coro;
+
+	while (shard->budget > 0) {
+		shard->budget--;
+		coro = shard->next_local;
+		if (coro != NULL) {
+			shard->next_local = NULL;
+		} else {
+			/* relaxed look; the exchange takes [R-c]. */
+			if (atomic_load_explicit(&shard->next, memory_order_relaxed) != NULL)
+				coro = atomic_exchange_explicit(&shard->next, NULL, memory_order_acq_rel);
+			if (coro == NULL)
+				coro = spg__queue_take(shard);
+		}
+		if (coro == NULL)
+			return NULL;
+		if (spg__likely(coro->stack != NULL) || bind(shard, coro))
+			return coro;
+	}
+	return NULL;
+}
+
+/* Frees what an ended coroutine had, on the stack of whoever came next. */
+static void bury(struct spg__shard *shard, struct spg__coro *coro)
+{
+	spg__san_destroy(&coro->san);
+	spg__stack_put(&shard->stacks, coro->stack);
+	coro->stack = NULL;
+	atomic_store_explicit(&coro->life, SPG__LIFE_FREE, memory_order_relaxed);
+	spg__coro_put(&shard->coros, coro);
+	if (spg__unlikely(atomic_load_explicit(&spg__sched.starved_count, memory_order_relaxed) != 0))
+		spg__starved_retry();
+	/* release: whoever sees the count sees the end. A shard that idles while the runtime stops checks the sum. */
+	atomic_store_explicit(&shard->counters.ended, spg__count_read(&shard->counters.ended) + 1,
+			      memory_order_release);
+}
+
+static void park_commit(struct spg__shard *shard, struct spg__coro *coro)
+{
+	uint32_t none = SPG__PARK_NONE;
+
+	/* relaxed: coarse, for dumps. */
+	atomic_store_explicit(&coro->waiter.since_ns,
+			      atomic_load_explicit(&shard->pass_ns, memory_order_relaxed),
+			      memory_order_relaxed);
+	/* acq_rel [P4], P2: from here on anybody may resume it. */
+	if (spg__likely(atomic_compare_exchange_strong_explicit(&coro->waiter.state, &none,
+								SPG__PARK_PARKED, memory_order_acq_rel,
+								memory_order_acquire)))
+		return;
+	/* P1: a permit came first. */
+	atomic_exchange_explicit(&coro->waiter.state, SPG__PARK_NONE, memory_order_acq_rel);
+	spg__queue_tail(shard, coro, coro->pin >= 0 || spg__coro_op_shard(coro) >= 0);
+}
+
+/* First thing after every jump: takes care of the side that was left. Returns the shard we are on now. */
+static struct spg__shard *arrive(struct spg__transfer t, struct spg__coro *self)
+{
+	struct spg__shard *shard = t.data;
+	struct spg__coro *left = shard->leaving;
+
+	spg__san_arrive(self != NULL ? &self->san : &shard->loop_san, left == NULL ? &shard->loop_san : NULL);
+	if (left == NULL) {
+		shard->loop_context = t.context;
+		return shard;
+	}
+	left->context = t.context;
+	shard->leaving = NULL;
+	switch (shard->commit) {
+	case SPG__COMMIT_PARK:
+		park_commit(shard, left);
+		break;
+	case SPG__COMMIT_YIELD:
+		spg__queue_yielded(shard, left);
+		break;
+	case SPG__COMMIT_END:
+		bury(shard, left);
+		break;
+	}
+	return shard;
+}
+
+static void enter(struct spg__shard *shard, struct spg__coro *next)
+{
+	spg__count(&shard->counters.switches);
+	/* relaxed: for dumps. */
+	atomic_store_explicit(&next->last_shard, (int16_t)shard->id, memory_order_relaxed);
+}
+
+void spg__coro_leave(struct spg__shard *shard, struct spg__coro *self, enum spg__commit commit)
+{
+	struct spg__coro *next = pick(shard);
+	void *to = shard->loop_context;
+	struct spg__san *san = &shard->loop_san;
+
+	shard->leaving = self;
+	shard->commit = commit;
+	shard->current = next;
+	if (next != NULL) {
+		enter(shard, next);
+		to = next->context;
+		san = &next->san;
+	}
+	spg__san_leave(&self->san, san, commit == SPG__COMMIT_END);
+	arrive(spg__jump(to, shard), self);
+}
+
+void spg__run_pass(struct spg__shard *shard, struct spg__coro *first)
+{
+	if (first->stack == NULL && !bind(shard, first))
+		return;
+	shard->leaving = NULL;
+	shard->current = first;
+	enter(shard, first);
+	spg__san_leave(&shard->loop_san, &first->san, false);
+	arrive(spg__jump(first->context, shard), NULL);
+	shard->current = NULL;
+}
+
+static void call(struct spg__coro *self)
+{
+	switch ((enum spg__coro_kind)self->kind) {
+	case SPG__KIND_FN:
+		self->fn(self->arg);
+		break;
+	case SPG__KIND_START:
+		(void)self->start(self->arg);
+		break;
+	case SPG__KIND_COPY:
+		self->fn(self->arg);
+		spg__free(self->arg);
+		break;
+	}
+}
+
+void (*spg__coro_locals_end)(struct spg__coro *coro);
+
+static void coro_entry(struct spg__transfer t)
+{
+	struct spg__coro *self = ((struct spg__shard *)t.data)->current;
+
+	arrive(t, self);
+	call(self);
+	if (spg__unlikely(self->locals != NULL))
+		spg__coro_locals_end(self);
+	SPG_CHECK(spg__coro_op_shard(self) < 0);
+	spg__waiter_unbind(&self->waiter);
+	spg__coro_leave(spg__shard_self(), self, SPG__COMMIT_END);
+	__builtin_unreachable();
+}
+
+void spg__coro_yield(void)
+{
+	struct spg__shard *shard = spg__shard_self();
+	struct spg__coro *self = shard->current;
+
+	spg__count(&shard->counters.yields);
+	/* Alone and with budget left: nobody to let go first. */
+	if (shard->budget > 0 && shard->local.first == NULL && shard->next_local == NULL &&
+	    atomic_load_explicit(&shard->next, memory_order_relaxed) == NULL &&
+	    spg__runq_empty(&shard->runq)) {
+		shard->budget--;
+		return;
+	}
+	spg__coro_leave(shard, self, SPG__COMMIT_YIELD);
+}
+
+static uint64_t next_id(struct spg__shard *shard)
+{
+	/* relaxed, both: only the values must differ. */
+	if (shard == NULL)
+		return atomic_fetch_add_explicit(&spg__sched.ids_next, 1, memory_order_relaxed);
+	if (shard->ids_next == shard->ids_end) {
+		shard->ids_next = atomic_fetch_add_explicit(&spg__sched.ids_next, IDS_BLOCK,
+							    memory_order_relaxed);
+		shard->ids_end = shard->ids_next + IDS_BLOCK;
+	}
+	return shard->ids_next++;
+}
+
+/* The shard a new coroutine must or should start on, or -1. */
+static int start_shard(const struct spg__spawn *spawn)
+{
+	switch (spawn->place) {
+	case SPG__PLACE_ANY:
+		return -1;
+	case SPG__PLACE_SPREAD:
+		/* relaxed: a rough round robin. */
+		return (int)(atomic_fetch_add_explicit(&spg__sched.spread_next, 1, memory_order_relaxed) %
+			     spg__sched.conf.shards);
+	case SPG__PLACE_PIN:
+	case SPG__PLACE_PREFER:
+		break;
+	}
+	return spawn->shard;
+}
+
+static void spawn_counted(struct spg__shard *shard)
+{
+	/* release: with the last look of spg__coros_live. Foreign spawns are counted on shard 0 by RMW. */
+	if (shard != NULL)
+		atomic_store_explicit(&shard->counters.spawned, spg__count_read(&shard->counters.spawned) + 1,
+				      memory_order_release);
+	else
+		atomic_fetch_add_explicit(&spg__sched.foreign_spawned, 1, memory_order_seq_cst);
+}
+
+static void coro_init(struct spg__coro *coro, const struct spg__spawn *spawn, struct spg__shard *self)
+{
+	coro->kind = (uint8_t)spawn->kind;
+	coro->fn = spawn->fn;
+	coro->arg = spawn->arg;
+	coro->id = next_id(self);
+	coro->locals = NULL;
+	coro->creator = spawn->creator;
+	coro->pin = spawn->place == SPG__PLACE_PIN ? (int16_t)spawn->shard : -1;
+	atomic_store_explicit(&coro->op_shard, -1, memory_order_relaxed);
+	coro->lib_depth = 0;
+	coro->stack_class = (uint8_t)spawn->stack_class;
+	coro->name[0] = '\0';
+	if (spg__unlikely(spawn->name != NULL)) {
+		strncpy(coro->name, spawn->name, sizeof(coro->name) - 1);
+		coro->name[sizeof(coro->name) - 1] = '\0';
+	}
+	atomic_store_explicit(&coro->waiter.reason, SPG__REASON_NONE, memory_order_relaxed);
+	spg__waiter_bind(&coro->waiter, spawn->ctx);
+	atomic_store_explicit(&coro->waiter.interrupted, false, memory_order_relaxed);
+	/* release: dumps and the shutdown's walk see it whole. */
+	atomic_store_explicit(&coro->life, SPG__LIFE_NEW, memory_order_release);
+	/* A child of another tree than the root's, born while the runtime stops, is ended like the rest. */
+	if (spg__unlikely(atomic_load_explicit(&spg__sched.stopping, memory_order_seq_cst)))
+		atomic_store_explicit(&coro->waiter.interrupted, true, memory_order_relaxed);
+}
+
+static void spawn_place(struct spg__coro *coro, struct spg__shard *self, int start)
+{
+	bool pinned = coro->pin >= 0;
+
+	if (start < 0 || (self != NULL && start == self->id))
+		spg__coro_ready(coro, pinned ? start : -1);
+	else
+		spg__coro_ready(coro, start); /* by its inbox, from which unpinned ones join the run queue */
+}
+
+int spg__coro_spawn(const struct spg__spawn *spawn)
+{
+	struct spg__shard *self = spg__shard_self();
+	struct spg__coro_cache none = { 0 };
+	struct spg__coro *coro;
+	int err = 0;
+
+	if (spg__unlikely(self == NULL) && spg__shard_enter_foreign() == NULL)
+		return -ESRCH;
+	if (spg__unlikely(spg__sched.conf.coroutines_max != 0) &&
+	    spg__coros_live() >= spg__sched.conf.coroutines_max) {
+		err = -EAGAIN;
+		goto out;
+	}
+	coro = spg__coro_get(self != NULL ? &self->coros : &none);
+	if (spg__unlikely(coro == NULL)) {
+		err = -ENOMEM;
+		goto out;
+	}
+	coro_init(coro, spawn, self);
+	if (spawn->id != NULL)
+		*spawn->id = coro->id;
+	spawn_counted(self);
+	spawn_place(coro, self, start_shard(spawn));
+out:
+	if (spg__unlikely(self == NULL)) {
+		spg__coro_cache_flush(&none);
+		spg__shard_leave_foreign();
+	}
+	return err;
+}
+
+uint64_t spg__coros_live(void)
+{
+	uint64_t ended = 0, spawned = 0;
+
+	/* Ends first: then equal sums mean that all that was spawned had ended (both only grow). */
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++)
+		ended += atomic_load_explicit(&spg__shard_at((int)i)->counters.ended, memory_order_seq_cst);
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++)
+		spawned += atomic_load_explicit(&spg__shard_at((int)i)->counters.spawned, memory_order_seq_cst);
+	spawned += atomic_load_explicit(&spg__sched.foreign_spawned, memory_order_seq_cst);
+	return spawned - ended;
+}

@@ -1,0 +1,48 @@
+/*
+ * The thread-locals, and nothing else: compilers keep a thread-local's address over
+ * a park, when the coroutine may be on another thread; so they are reached through
+ * these calls only. (No link-time optimisation of this file.)
+ */
+#include "sched/shard.h"
+#include "sched/thread.h"
+
+static _Thread_local struct spg__shard *shard_self;
+static _Thread_local struct spg__thread *thread_self;
+
+/* Callers never keep the result over a park. */
+spg__noinline struct spg__shard *spg__shard_self(void)
+{
+	struct spg__shard *s = shard_self;
+
+	__asm__ volatile("" : "+r"(s) : : "memory"); /* two calls may differ */
+	return s;
+}
+
+spg__noinline void spg__shard_set_self(struct spg__shard *shard)
+{
+	shard_self = shard;
+	__asm__ volatile("" : : : "memory");
+}
+
+spg__noinline struct spg__thread *spg__thread_self(void)
+{
+	struct spg__thread *t = thread_self;
+
+	__asm__ volatile("" : "+r"(t) : : "memory");
+	return t;
+}
+
+spg__noinline void spg__thread_set_self(struct spg__thread *thread)
+{
+	thread_self = thread;
+	__asm__ volatile("" : : : "memory");
+}
+
+/* libc's errno now: the address is asked for anew. */
+spg__noinline int spg__errno_now(void)
+{
+	int value = errno;
+
+	__asm__ volatile("" : "+r"(value) : : "memory");
+	return value;
+}

@@ -1,0 +1,292 @@
+#include "sched/shard.h"
+
+#include "coro/alloc.h"
+#include "coro/clock.h"
+#include "sched/cancel.h"
+#include "sched/queue.h"
+
+#include <sched.h>
+#include <string.h>
+
+/* A pass longer than this halves its budget, a much shorter one doubles it again. */
+#define PASS_NS 100000
+/* Until it is measured: a run is worth a thief. */
+#define RUN_AVG_START_NS 50000
+/* After so many spins in a row that found nothing, only one idle time in SPIN_RETRY spins. */
+#define SPIN_MISSES_MAX 4
+#define SPIN_RETRY 16
+
+struct spg__sched spg__sched;
+
+static bool cpus_many(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) > 1;
+}
+
+int spg__sched_init(const struct spg__sched_conf *conf, const struct spg__poller *poller)
+{
+	struct spg__sched *sched = &spg__sched;
+
+	/* Mapped once, touched as far as used, never unmapped: late wakers may look at a shard. */
+	if (sched->shards == NULL)
+		sched->shards = spg__map(SPG__SHARDS_MAX * sizeof(struct spg__shard));
+	if (sched->shards == NULL)
+		return -ENOMEM;
+	sched->conf = *conf;
+	sched->poller = poller;
+	sched->stealing = conf->shards > 1 && conf->steal;
+	sched->may_spin = conf->shards > 1 && conf->spin_ns > 0 && cpus_many();
+	for (unsigned i = 0; i < conf->shards; i++) {
+		struct spg__shard *shard = &sched->shards[i];
+
+		memset(shard, 0, sizeof(*shard));
+		shard->id = (int)i;
+		shard->budget_max = conf->run_budget;
+		atomic_init(&shard->run_avg_ns, RUN_AVG_START_NS);
+		shard->random = 0x9E3779B97F4A7C15u * (i + 1) ^ (uint64_t)spg__clock_ns();
+		spg__timers_init(&shard->timers, (int)i);
+	}
+	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++)
+		atomic_store_explicit(&sched->sleeping[i], 0, memory_order_relaxed);
+	atomic_store_explicit(&sched->spinners, 0, memory_order_relaxed);
+	atomic_store_explicit(&sched->stopping, false, memory_order_relaxed);
+	atomic_store_explicit(&sched->exiting, false, memory_order_relaxed);
+	atomic_store_explicit(&sched->foreign_spawned, 0, memory_order_relaxed);
+	if (atomic_load_explicit(&sched->ids_next, memory_order_relaxed) == 0)
+		atomic_store_explicit(&sched->ids_next, 1, memory_order_relaxed);
+	spg__ctx_root_reset();
+	/* seq_cst: foreign threads may come in from here on. */
+	atomic_store_explicit(&sched->running, true, memory_order_seq_cst);
+	return 0;
+}
+
+void spg__sched_fini(void)
+{
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
+		struct spg__shard *shard = spg__shard_at((int)i);
+
+		/* What foreign threads and contexts still have running fires now: its owner checks the time. */
+		spg__timers_expire(&shard->timers, SPG__NEVER);
+		spg__coro_cache_flush(&shard->coros);
+		spg__stack_cache_flush(&shard->stacks);
+	}
+}
+
+struct spg__shard *spg__shard_enter_foreign(void)
+{
+	/* seq_cst, both: teardown stores running, then waits for foreigners to be 0. */
+	atomic_fetch_add_explicit(&spg__sched.foreigners, 1, memory_order_seq_cst);
+	if (spg__likely(atomic_load_explicit(&spg__sched.running, memory_order_seq_cst)))
+		return spg__shard_at((int)(atomic_fetch_add_explicit(&spg__sched.spread_next, 1,
+								     memory_order_relaxed) %
+					   spg__sched.conf.shards));
+	spg__shard_leave_foreign();
+	return NULL;
+}
+
+void spg__shard_leave_foreign(void)
+{
+	atomic_fetch_sub_explicit(&spg__sched.foreigners, 1, memory_order_seq_cst);
+}
+
+void spg__sched_exit(void)
+{
+	for (;;) {
+		atomic_store_explicit(&spg__sched.running, false, memory_order_seq_cst);
+		/* A few instructions, or a wake's system call: they are on their way out. */
+		while (atomic_load_explicit(&spg__sched.foreigners, memory_order_seq_cst) != 0)
+			sched_yield();
+		if (spg__coros_live() == 0)
+			break;
+		/* One of them spawned at the last moment: its coroutine has to end first. */
+		atomic_store_explicit(&spg__sched.running, true, memory_order_seq_cst);
+		sched_yield();
+	}
+	atomic_store_explicit(&spg__sched.exiting, true, memory_order_seq_cst);
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++)
+		spg__shard_wake(spg__shard_at((int)i));
+}
+
+/* The last look (I2): everything somebody may have published for us. */
+static bool anything(struct spg__shard *shard)
+{
+	/* seq_cst [W2], all of them. */
+	if (atomic_load_explicit(&shard->inbox, memory_order_seq_cst) != NULL ||
+	    atomic_load_explicit(&shard->errands, memory_order_seq_cst) != NULL ||
+	    atomic_load_explicit(&spg__sched.global_count, memory_order_seq_cst) != 0 ||
+	    atomic_load_explicit(&spg__sched.exiting, memory_order_seq_cst) || spg__queue_any(shard))
+		return true;
+	for (unsigned i = 0; spg__sched.stealing && i < spg__sched.conf.shards; i++) {
+		if (spg__steal_worth(spg__shard_at((int)i)))
+			return true;
+	}
+	return false;
+}
+
+static bool spin_start(struct spg__shard *shard)
+{
+	int32_t spinners, sleeping = 0, busy;
+
+	if (!spg__sched.may_spin)
+		return false;
+	if (shard->spin_misses > SPIN_MISSES_MAX && shard->spin_misses % SPIN_RETRY != 0) {
+		shard->spin_misses++;
+		return false;
+	}
+	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++)
+		sleeping += __builtin_popcountll(
+			atomic_load_explicit(&spg__sched.sleeping[i], memory_order_relaxed));
+	/* seq_cst: I2 counts on it. The limit itself may be overrun for a moment. */
+	spinners = atomic_fetch_add_explicit(&spg__sched.spinners, 1, memory_order_seq_cst);
+	busy = (int32_t)spg__sched.conf.shards - sleeping - spinners - 1;
+	if (spinners >= (busy / 2 > 1 ? busy / 2 : 1)) {
+		atomic_fetch_sub_explicit(&spg__sched.spinners, 1, memory_order_seq_cst);
+		return false;
+	}
+	atomic_store_explicit(&shard->idle, SPG__SHARD_SPINNING, memory_order_seq_cst);
+	return true;
+}
+
+static void spin_stop(struct spg__shard *shard)
+{
+	uint32_t spinning = SPG__SHARD_SPINNING;
+
+	/* I5: a waker may have ended it, and have given the place back. */
+	if (atomic_compare_exchange_strong_explicit(&shard->idle, &spinning, SPG__SHARD_RUNNING,
+						    memory_order_seq_cst, memory_order_relaxed))
+		atomic_fetch_sub_explicit(&spg__sched.spinners, 1, memory_order_seq_cst);
+}
+
+/* Looks for work for spin_ns. true: found. */
+static bool spin(struct spg__shard *shard)
+{
+	int64_t now = spg__clock_ns(), until = now + spg__sched.conf.spin_ns;
+	bool found = false;
+
+	if (!spin_start(shard))
+		return false;
+	spg__count(&shard->counters.spins);
+	while (!found && now < until) {
+		spg__cpu_relax();
+		spg__sched.poller->poll(shard);
+		/* relaxed would do: I2 looks again. */
+		found = anything(shard) || now >= atomic_load_explicit(&shard->timers.next_due_ns,
+								       memory_order_relaxed);
+		now = spg__clock_ns();
+		if (!found)
+			found = spg__steal(shard, now);
+	}
+	spin_stop(shard);
+	if (found) {
+		shard->spin_misses = 0;
+		spg__count(&shard->counters.spin_hits);
+	} else {
+		shard->spin_misses++;
+	}
+	return found;
+}
+
+static void sleep_in_poller(struct spg__shard *shard)
+{
+	_Atomic uint64_t *word = &spg__sched.sleeping[shard->id / 64];
+	uint64_t bit = (uint64_t)1 << (shard->id % 64);
+	int64_t due, before;
+
+	/* seq_cst [W4]: then the last look (I2). */
+	atomic_store_explicit(&shard->idle, SPG__SHARD_SLEEPING, memory_order_seq_cst);
+	atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
+	if (!anything(shard)) {
+		/* Our ends are visible now: whoever comes here last sees all of them. */
+		if (spg__unlikely(atomic_load_explicit(&spg__sched.stopping, memory_order_seq_cst)))
+			spg__sched.coro_ended();
+		/* seq_cst [W2]. */
+		due = atomic_load_explicit(&shard->timers.next_due_ns, memory_order_seq_cst);
+		before = spg__clock_ns();
+		if (due > before) {
+			spg__count(&shard->counters.sleeps);
+			spg__sched.poller->wait(shard,
+						spg__clock_after_ns(due, spg__sched.conf.timer_slack_ns));
+			spg__count_add(&shard->counters.idle_ns, (uint64_t)(spg__clock_ns() - before));
+		}
+	}
+	atomic_fetch_and_explicit(word, ~bit, memory_order_seq_cst);
+	atomic_store_explicit(&shard->idle, SPG__SHARD_RUNNING, memory_order_seq_cst);
+}
+
+/* Nothing to run here. false: the loop ends. */
+static bool idle(struct spg__shard *shard, int64_t now)
+{
+	if (spg__steal(shard, now))
+		return true;
+	/* Set when no coroutine lives and no foreign thread is inside. */
+	if (spg__unlikely(atomic_load_explicit(&spg__sched.exiting, memory_order_seq_cst)))
+		return false;
+	if (!spin(shard))
+		sleep_in_poller(shard);
+	return true;
+}
+
+/* The first coroutine of a pass: queues before slots (Q4). */
+static struct spg__coro *pass_first(struct spg__shard *shard)
+{
+	struct spg__coro *coro = spg__queue_take(shard);
+
+	if (coro == NULL) {
+		coro = shard->next_local;
+		shard->next_local = NULL;
+	}
+	if (coro == NULL)
+		coro = atomic_exchange_explicit(&shard->next, NULL, memory_order_acq_rel);
+	return coro;
+}
+
+static void budget_adapt(struct spg__shard *shard, int64_t took_ns)
+{
+	uint64_t switches = spg__count_read(&shard->counters.switches);
+	int64_t runs = (int64_t)(switches - shard->pass_switches);
+	int64_t avg = atomic_load_explicit(&shard->run_avg_ns, memory_order_relaxed);
+
+	shard->pass_switches = switches;
+	if (runs > 0)
+		atomic_store_explicit(&shard->run_avg_ns, avg + (took_ns / runs - avg) / 4,
+				      memory_order_relaxed);
+	if (took_ns > PASS_NS && shard->budget_max > 1)
+		shard->budget_max /= 2;
+	else if (took_ns < PASS_NS / 2 && shard->budget_max < spg__sched.conf.run_budget)
+		shard->budget_max = shard->budget_max * 2 < spg__sched.conf.run_budget ?
+					    shard->budget_max * 2 :
+					    spg__sched.conf.run_budget;
+}
+
+void spg__shard_loop(struct spg__shard *shard)
+{
+	int64_t now = spg__clock_ns(), before = now;
+
+	spg__shard_set_self(shard);
+	spg__san_adopt(&shard->loop_san);
+	for (;; before = now, now = spg__clock_ns()) {
+		struct spg__coro *first;
+
+		budget_adapt(shard, now - before);
+		atomic_store_explicit(&shard->pass_ns, now, memory_order_relaxed);
+		spg__sched.poller->poll(shard);
+		spg__inbox_drain(shard);
+		spg__global_take(shard);
+		/* relaxed: our own heap; a foreign start wakes us. */
+		if (now >= atomic_load_explicit(&shard->timers.next_due_ns, memory_order_relaxed))
+			spg__count_add(&shard->counters.timers_fired,
+				       spg__timers_expire(&shard->timers, now));
+		first = pass_first(shard);
+		if (first != NULL) {
+			shard->budget = shard->budget_max;
+			spg__run_pass(shard, first);
+		} else {
+			if (!idle(shard, now))
+				break;
+			now = spg__clock_ns(); /* idle time is no pass's length */
+		}
+	}
+	spg__shard_set_self(NULL);
+}

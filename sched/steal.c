@@ -1,0 +1,141 @@
+/*
+ * Stealing: a shard with nothing to do takes a batch from another's run queue, or
+ * a hand-over slot its owner has left alone for too long.
+ */
+#include "sched/queue.h"
+
+#include "coro/clock.h"
+
+/* A victim is stuck when its switch count was the same at two looks so far apart. */
+#define SLOT_STALE_NS 20000
+/* Q6: about what a wake-up and the cold caches cost. */
+#define WORTH_NS 20000
+
+bool spg__steal_worth(struct spg__shard *victim)
+{
+	uint32_t n = spg__runq_count(&victim->runq);
+
+	/* relaxed: an estimate. */
+	return n > 0 && n * atomic_load_explicit(&victim->run_avg_ns, memory_order_relaxed) >= WORTH_NS;
+}
+
+/* Has the victim been in one coroutine for a while? */
+static bool stuck(struct spg__shard *thief, struct spg__shard *victim, int64_t now_ns)
+{
+	uint64_t switches = spg__count_read(&victim->counters.switches);
+
+	if (switches != thief->seen[victim->id].switches) {
+		thief->seen[victim->id].switches = switches;
+		thief->seen[victim->id].since_ns = now_ns;
+		return false;
+	}
+	return now_ns - thief->seen[victim->id].since_ns >= SLOT_STALE_NS;
+}
+
+/* Coroutine by coroutine: they are ours now (R3). */
+static void keep(struct spg__shard *thief, struct spg__coro **batch, uint32_t n)
+{
+	spg__count(&thief->counters.steals_won);
+	spg__count_add(&thief->counters.stolen, n);
+	for (uint32_t i = 0; i < n; i++) {
+		SPG_ASSERT(batch[i]->pin < 0);
+		/* In flight it would have to stay with its ring: the counter proves it never happens. */
+		if (spg__unlikely(spg__coro_op_shard(batch[i]) >= 0))
+			spg__count(&thief->counters.migrations_in_flight);
+		spg__queue_tail(thief, batch[i], false);
+	}
+}
+
+/* What a stuck victim was about to run next. */
+static bool steal_slot(struct spg__shard *thief, struct spg__shard *victim)
+{
+	/* acquire [R-c]. */
+	struct spg__coro *coro = atomic_load_explicit(&victim->next, memory_order_acquire);
+
+	/* acq_rel [R-c]: one taker. A recycled object in the slot is as good: it is runnable and unpinned. */
+	if (coro == NULL ||
+	    !atomic_compare_exchange_strong_explicit(&victim->next, &coro, NULL, memory_order_acq_rel,
+						     memory_order_relaxed))
+		return false;
+	keep(thief, &coro, 1);
+	return true;
+}
+
+static bool steal_batch(struct spg__shard *thief, struct spg__shard *victim)
+{
+	struct spg__coro *batch[SPG__RUNQ_BATCH];
+	uint32_t n = spg__runq_grab(&victim->runq, batch, spg__sched.conf.steal_batch);
+
+	if (n > 0)
+		keep(thief, batch, n);
+	return n > 0;
+}
+
+/* The fullest of a few random victims with a backlog that is worth it, or the next that has one. */
+static struct spg__shard *choose(struct spg__shard *thief)
+{
+	unsigned shards = spg__sched.conf.shards, start = (unsigned)(spg__random(thief) % shards);
+	unsigned probes = 0;
+	uint32_t backlog = 0;
+	struct spg__shard *best = NULL;
+
+	for (unsigned i = 0; i < shards; i++) {
+		struct spg__shard *victim = spg__shard_at((int)((start + i) % shards));
+		uint32_t n;
+
+		if (victim == thief || !spg__steal_worth(victim))
+			continue;
+		n = spg__runq_count(&victim->runq);
+		if (n > backlog) {
+			backlog = n;
+			best = victim;
+		}
+		if (++probes >= spg__sched.conf.steal_probe && best != NULL)
+			break;
+	}
+	return best;
+}
+
+/* A lost race means contention: pauses that double. An empty world costs little to look at. */
+static void backoff(struct spg__shard *thief, int64_t now_ns)
+{
+	int64_t min = spg__sched.conf.steal_backoff_min_ns, max = spg__sched.conf.steal_backoff_max_ns;
+
+	thief->steal_backoff_ns = thief->steal_backoff_ns == 0 ? min : thief->steal_backoff_ns * 2;
+	if (thief->steal_backoff_ns > max)
+		thief->steal_backoff_ns = max;
+	thief->steal_after_ns = now_ns + thief->steal_backoff_ns;
+}
+
+static bool steal(struct spg__shard *thief, int64_t now_ns)
+{
+	struct spg__shard *victim = choose(thief);
+
+	if (victim != NULL) {
+		if (steal_batch(thief, victim))
+			return true;
+		backoff(thief, now_ns);
+	}
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
+		victim = spg__shard_at((int)i);
+		if (victim != thief && stuck(thief, victim, now_ns) &&
+		    (steal_batch(thief, victim) || steal_slot(thief, victim)))
+			return true;
+	}
+	return false;
+}
+
+bool spg__steal(struct spg__shard *thief, int64_t now_ns)
+{
+	if (!spg__sched.stealing)
+		return false;
+	if (now_ns < thief->steal_after_ns) {
+		spg__count(&thief->counters.steals_backoff);
+		return false;
+	}
+	spg__count(&thief->counters.steals_tried);
+	if (!steal(thief, now_ns))
+		return false;
+	thief->steal_backoff_ns = thief->steal_after_ns = 0;
+	return true;
+}

@@ -1,0 +1,195 @@
+#include "t.h"
+
+#include <dirent.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* Bounds a test that hangs; sanitizers and Valgrind are slower. */
+#define TIMEOUT_S 60
+
+_Noreturn void t_fail(const char *file, int line, const char *format, ...)
+{
+	va_list args;
+	char text[512];
+	int n;
+
+	va_start(args, format);
+	n = snprintf(text, sizeof(text), "%s:%d: ", file, line);
+	n += vsnprintf(text + n, sizeof(text) - (size_t)n - 1, format, args);
+	va_end(args);
+	if (n > (int)sizeof(text) - 2)
+		n = (int)sizeof(text) - 2;
+	text[n++] = '\n';
+	if (write(STDERR_FILENO, text, (size_t)n) < 0)
+		_exit(2);
+	_exit(1);
+}
+
+spg_config t_config(unsigned shards)
+{
+	spg_config cfg;
+
+	spg_config_init(&cfg);
+	cfg.shards = shards;
+	return cfg;
+}
+
+int t_run_config(const spg_config *cfg, int (*fn)(void *), void *arg)
+{
+	return spg_run(cfg, fn, arg);
+}
+
+void t_run(unsigned shards, int (*fn)(void *), void *arg)
+{
+	spg_config cfg = t_config(shards);
+
+	T_EQ(spg_run(&cfg, fn, arg), 0);
+}
+
+void t_relax(void)
+{
+	if (spg_in_coroutine())
+		spg_yield();
+	else
+		sched_yield();
+}
+
+uint64_t t_seed(void)
+{
+	const char *text = getenv("SPG_TEST_SEED");
+	uint64_t seed = 0;
+
+	if (text != NULL)
+		seed = strtoull(text, NULL, 0);
+	else if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+		seed = (uint64_t)t_now_ns();
+	fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+	return seed | 1;
+}
+
+uint64_t t_random(uint64_t *state)
+{
+	uint64_t x = *state;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	*state = x;
+	return x * 0x2545F4914F6CDD1Du;
+}
+
+static int count_entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	int n = 0;
+
+	T_OK(dir != NULL);
+	for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+		n += entry->d_name[0] != '.';
+	closedir(dir);
+	return n;
+}
+
+int t_fds_count(void)
+{
+	return count_entries("/proc/self/fd") - 1; /* without the directory itself */
+}
+
+int t_threads_count(void)
+{
+	return count_entries("/proc/self/task");
+}
+
+size_t t_rss_bytes(void)
+{
+	FILE *file = fopen("/proc/self/statm", "re");
+	long pages = 0;
+
+	T_OK(file != NULL);
+	T_EQ(fscanf(file, "%*d %ld", &pages), 1);
+	fclose(file);
+	return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+int t_maps_count(void)
+{
+	FILE *file = fopen("/proc/self/maps", "re");
+	int n = 0, c;
+
+	T_OK(file != NULL);
+	while ((c = getc(file)) != EOF)
+		n += c == '\n';
+	fclose(file);
+	return n;
+}
+
+static int64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	T_EQ(clock_gettime(clock, &ts), 0);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+int64_t t_cpu_ns(void)
+{
+	return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+int64_t t_now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+bool t_tsan(void)
+{
+#if defined(__SANITIZE_THREAD__)
+	return true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+	return true;
+#endif
+#endif
+	return false;
+}
+
+bool t_sanitized(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	return true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+	return true;
+#endif
+#endif
+	return t_tsan();
+}
+
+int t_main(const char *file, const struct t_case *cases, size_t n)
+{
+	Suite *suite = suite_create(file);
+	SRunner *runner = srunner_create(suite);
+	const char *only = getenv("SPG_TEST_ONLY");
+	int failed;
+
+	for (size_t i = 0; i < n; i++) {
+		TCase *tcase = tcase_create(cases[i].name);
+
+		if (only != NULL && strcmp(only, cases[i].name) != 0)
+			continue;
+		tcase_set_timeout(tcase, TIMEOUT_S);
+		if (cases[i].shards_max > 0)
+			tcase_add_loop_test(tcase, cases[i].test, 1, cases[i].shards_max + 1);
+		else
+			tcase_add_test(tcase, cases[i].test);
+		suite_add_tcase(suite, tcase);
+	}
+	srunner_set_fork_status(runner, getenv("SPG_TEST_NOFORK") != NULL ? CK_NOFORK : CK_FORK);
+	srunner_set_tap(runner, "-");
+	srunner_run_all(runner, CK_SILENT);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? 0 : 1;
+}
