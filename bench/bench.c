@@ -149,10 +149,10 @@ static void print_report(const struct run *run, const spg_config *cfg)
 	print_number("slab_bytes_each", r->slab_bytes_each);
 	if (run->row->on_runtime)
 		fprintf(out, ", \"shards\": %d, \"place\": %d, \"pin_shards\": %s, "
-			"\"spin_ns\": %" PRId64 ", \"stack_bytes\": %zu",
+			"\"spin_ns\": %" PRId64 ", \"stack_bytes\": %zu, \"pool_threads\": %d",
 			r->shards, run->options.place,
 			cfg->pin_shards ? "true" : "false", cfg->spin_ns,
-			cfg->stack_size);
+			cfg->stack_size, r->pool_threads);
 	fprintf(out, ", \"checksum\": \"%016" PRIx64 "\"}\n", r->checksum);
 	fflush(out);
 }

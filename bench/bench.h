@@ -29,6 +29,7 @@ struct bench_options {
 
 struct bench_report {
 	int shards;            /* that ran */
+	int pool_threads;      /* of the blocking pool, where a row counts threads */
 	double ns_per_op;
 	double cpu_ns_per_op;
 	uint64_t ops;

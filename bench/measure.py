@@ -39,19 +39,21 @@ def last_json(text, argv):
     raise Failed(f"no result from {' '.join(argv)}")
 
 
-def line(one, _group, context):
-    """A program that measures itself."""
-    argv = context.argv(one)
+def finish(argv, env):
+    """Runs a program to its end and returns what it printed."""
     try:
-        done = subprocess.run(argv, env=context.env(one), capture_output=True, text=True,
-                              timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as late:
-        raise Failed(f"{' '.join(argv)} took more than {TIMEOUT_S} s") from late
-    except OSError as err:
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as err:
         raise Failed(str(err)) from err
     if done.returncode != 0:
         raise Failed(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-    report = last_json(done.stdout, argv)
+    return done.stdout
+
+
+def line(one, _group, context):
+    """A program that measures itself."""
+    argv = context.argv(one)
+    report = last_json(finish(argv, context.env(one)), argv)
     if report.get("bytes_each_half"):
         report["growth"] = report["bytes_each"] / report["bytes_each_half"]
     return report
@@ -77,11 +79,6 @@ def stop(process):
     process.stdout.close()
 
 
-def cpu_ns(pid):
-    """CPU time of a process, all its threads: clock_getcpuclockid(3)."""
-    return time.clock_gettime_ns(~pid << 3 | 2)
-
-
 def echo(one, group, context):
     """A server on its CPU, the load client on CPU 1. The client verifies every byte."""
     process = start(one, context)
@@ -90,22 +87,20 @@ def echo(one, group, context):
         address = greeting.strip().rsplit(" ", 1)[-1]
         if ":" not in address:
             raise Failed(f"{one.name} does not listen: {greeting!r}")
-        load(address, group.conns, 0.3, process.pid, context)
-        return load(address, group.conns, 1 if context.quick else 2, process.pid, context)
+        return load(address, group.conns, process.pid, context)
     finally:
         stop(process)
 
 
-def load(address, conns, seconds, pid, context):
+def load(address, conns, pid, context):
+    seconds = "1" if context.quick else "2"
     argv = ["taskset", "-c", "1", f"{context.build}/load", address, "--connections", str(conns),
-            "--bytes", "256", "--seconds", str(seconds), "--server-pid", str(pid), "--json"]
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as err:
-        raise Failed(str(err)) from err
-    if done.returncode != 0:
-        raise Failed(f"load ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-    return last_json(done.stdout, argv)
+            "--bytes", "256", "--seconds", seconds, "--warmup", "0.3", "--server-pid", str(pid), "--json"]
+    report = last_json(finish(argv, os.environ), argv)
+    if report["mismatches"] or not report["requests"]:
+        raise Failed(f"{report['requests']} requests, {report['mismatches']} wrong replies")
+    report["cpu_ns_per_op"] = report["server_cpu_ns"]
+    return report
 
 
 def threads(pid):
@@ -145,6 +140,7 @@ def idle(one, _group, context):
     report["iou_wrk_threads"] = len(workers)
     report["threads"] = len(after) - len(workers)
     report["thread_names"] = sorted(t[0] for t in after)
-    # The caller of spg_run, the watchdog, and the shards are expected; the rest is the pool.
-    report["threads_other"] = report["threads"] - report.get("shards", 0) - 2
+    # The caller of spg_run, the watchdog, the shards and the pool are expected.
+    expected = 2 + report.get("shards", 0) + report.get("pool_threads", 0)
+    report["threads_other"] = report["threads"] - expected
     return report

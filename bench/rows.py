@@ -117,7 +117,7 @@ GROUPS = (
 )
 
 CPU = (("cpu_ns_per_op", "CPU ns"),)
-ECHO = (("requests_per_s", "req/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"))
+ECHO = (("per_second", "req/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"))
 
 ROWS = (
     Row("yield, one shard", "yield", "spg", "go", 0.45, setting="1 shard, GOMAXPROCS=1"),
@@ -160,7 +160,7 @@ ROWS = (
     Row("idle, 10,000 parked, 5 s: CPU", "idle", "spg", "", 1.0, "cpu_ms", "ms",
         also=(("threads", "threads"), ("iou_wrk_threads", "io-wq workers"))),
     Row("idle, 10,000 parked, 5 s: context switches", "idle", "spg", "", 5, "switches", ""),
-    Row("idle, threads beyond shards + watchdog + caller", "idle", "spg", "", 0, "threads_other", ""),
+    Row("idle, threads beyond shards + watchdog + pool + caller", "idle", "spg", "", 0, "threads_other", ""),
     Row("idle, 10,000 goroutines, 5 s: CPU", "idle", "go", "", None, "cpu_ms", "ms",
         also=(("threads", "threads"), ("switches", "switches"))),
 )

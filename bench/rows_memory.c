@@ -24,7 +24,8 @@ struct crowd {
 	spg_chan *gate; /* of uint64_t */
 	spg_wg done;
 	size_t n;
-	_Atomic uint64_t sum; /* relaxed: read after the wait group's wait */
+	_Atomic size_t arrived; /* relaxed: a hint when to look at the counters */
+	_Atomic uint64_t sum;	/* relaxed: read after the wait group's wait */
 };
 
 static void wait_at_gate(void *arg)
@@ -34,35 +35,35 @@ static void wait_at_gate(void *arg)
 
 	printf("coroutine %llu of %zu runs\n", (unsigned long long)spg_id(), c->n);
 	spg_yield();
+	atomic_fetch_add_explicit(&c->arrived, 1, memory_order_relaxed);
 	if (spg_chan_recv(c->gate, &value) == 0)
 		atomic_fetch_add_explicit(&c->sum, bench_mix(value), memory_order_relaxed);
 	spg_wg_done(&c->done);
 }
 
-static size_t parked_count(void)
+static const struct spg_shard_stats *totals(void)
 {
 	static spg_stats_t stats; /* too large for a coroutine's frame */
 
 	spg_stats(&stats);
-	return (size_t)stats.total.parked;
+	return &stats.total;
 }
 
-static int wait_until_parked(size_t n)
+/* Returns once all n have come to their last call and the library counts them as parked. */
+static int wait_until_parked(_Atomic size_t *arrived, size_t n)
 {
-	while (parked_count() < n) {
+	while (atomic_load_explicit(arrived, memory_order_relaxed) < n || totals()->parked < n) {
 		int err = spg_sleep(SPG_MS);
 
 		if (err < 0)
 			return err;
 	}
-	return 0;
+	return spg_sleep(SETTLE_NS);
 }
 
 /* Spawns the crowd and returns once all of it waits. */
 static int crowd_park(struct crowd *c, const struct bench_options *o)
 {
-	int err;
-
 	*c = (struct crowd){ .done = SPG_WG_INIT, .n = o->n };
 	c->gate = spg_chan_new(sizeof(uint64_t), 0);
 	if (!c->gate)
@@ -71,8 +72,7 @@ static int crowd_park(struct crowd *c, const struct bench_options *o)
 		spg_wg_add(&c->done, 1);
 		bench_go(NULL, wait_at_gate, c);
 	}
-	err = wait_until_parked(c->n);
-	return err < 0 ? err : spg_sleep(SETTLE_NS);
+	return wait_until_parked(&c->arrived, c->n);
 }
 
 /* Hands each of the crowd a number and waits for their ends: all of them were alive. */
@@ -137,6 +137,7 @@ static int idle_row(const struct bench_options *o, struct bench_report *r)
 	if (spg_read(STDIN_FILENO, &line, 1) != 1)
 		return -EIO;
 	r->n = o->n;
+	r->pool_threads = (int)totals()->blocking_threads;
 	spg_task_cancel(sleeper);
 	err = spg_join(sleeper, NULL);
 	if (err == 0 && sleep_err != -ECANCELED)
@@ -147,14 +148,14 @@ static int idle_row(const struct bench_options *o, struct bench_report *r)
 struct conns {
 	int (*pair)[2];
 	spg_wg done;
-	_Atomic uint64_t next; /* relaxed: a ticket, nothing is published by it */
-	_Atomic uint64_t sum;  /* relaxed: read after the wait group's wait */
+	_Atomic size_t arrived; /* relaxed: tickets, and a hint when to look at the counters */
+	_Atomic uint64_t sum;	/* relaxed: read after the wait group's wait */
 };
 
 static void read_one(void *arg)
 {
 	struct conns *c = arg;
-	uint64_t i = atomic_fetch_add_explicit(&c->next, 1, memory_order_relaxed);
+	size_t i = atomic_fetch_add_explicit(&c->arrived, 1, memory_order_relaxed);
 	uint64_t value;
 
 	if (spg_read(c->pair[i][0], &value, sizeof(value)) == sizeof(value))
@@ -177,14 +178,11 @@ static int raise_fd_limit(size_t fds)
 /* Spawns the readers of connections [from, to) and returns once they all wait. */
 static int conns_park(struct conns *c, size_t from, size_t to)
 {
-	int err;
-
 	for (size_t i = from; i < to; i++) {
 		spg_wg_add(&c->done, 1);
 		bench_go(NULL, read_one, c);
 	}
-	err = wait_until_parked(to);
-	return err < 0 ? err : spg_sleep(SETTLE_NS);
+	return wait_until_parked(&c->arrived, to);
 }
 
 static int conns_wake(struct conns *c, size_t n, uint64_t *sum)

@@ -4,8 +4,6 @@
 #include "io/fdtab.h"
 #include "sched/offload.h"
 
-#include <string.h>
-
 #define OP_BIT(op) ((uint64_t)1 << (op))
 /* Operations whose fd is a descriptor in use. */
 static const uint64_t fd_ops =
@@ -58,9 +56,25 @@ int spg__io_ready(int fd, unsigned events)
 {
 	struct io_uring_sqe sqe;
 
-	memset(&sqe, 0, sizeof(sqe));
 	io_uring_prep_poll_add(&sqe, fd, events);
 	return spg__io(&sqe, 0);
+}
+
+int spg__io_entry(void)
+{
+	struct spg__wait wait;
+	int err = spg__wait_begin(&wait, SPG__REASON_IO, NULL);
+
+	if (err == 0)
+		spg__wait_end(&wait);
+	return err;
+}
+
+_Atomic uint16_t *spg__io_counts(void)
+{
+	struct spg__shard *shard = spg__shard_self();
+
+	return shard != NULL && shard->current != NULL ? spg__ring_of(shard)->fd_inflight : spg__fdtab_foreign();
 }
 
 /* Waits out a time of its own. when_ns is for the caller's deadline. 0, or an error. */
@@ -142,7 +156,6 @@ static int wait_ready(const struct call *call, unsigned tries)
 		if (res < 0 || !spg__op_usable(IORING_OP_POLL_ADD))
 			return res;
 	}
-	memset(&sqe, 0, sizeof(sqe));
 	io_uring_prep_poll_add(&sqe, call->fd, call->events);
 	res = on_ring(&sqe, call->when_ns, true);
 	return res < 0 ? res : 0;
@@ -173,7 +186,7 @@ static int try_until_ready(const struct call *call, bool try_first, uint32_t wor
 static spg__noinline int slow(const struct call *call, bool try_first, uint32_t word)
 {
 	/* Counted at the shard we are on now, wherever we go. */
-	_Atomic uint16_t *counts = spg__ring_of(spg__shard_self())->fd_inflight;
+	_Atomic uint16_t *counts = spg__io_counts();
 	int res = spg__fdtab_enter_again(counts, call->fd, word);
 
 	if (res < 0)
@@ -190,7 +203,6 @@ static spg__noinline int slow(const struct call *call, bool try_first, uint32_t 
 static spg__noinline int emulate(const struct call *call, uint32_t word)
 {
 	struct call poll = *call;
-	struct spg__wait wait;
 	int err;
 
 	if (call->sqe->opcode == IORING_OP_POLL_ADD)
@@ -198,10 +210,9 @@ static spg__noinline int emulate(const struct call *call, uint32_t word)
 	else if (call->events == 0 || spg__fd_kind(call->fd) == SPG__FD_FILE)
 		return perform_on_pool(call->sqe, true);
 	/* Entry rule as on the ring: an ended context fails the call even if it would not wait. */
-	err = spg__wait_begin(&wait, SPG__REASON_IO, (const void *)(intptr_t)call->fd);
+	err = spg__io_entry();
 	if (err < 0)
 		return err;
-	spg__wait_end(&wait);
 	if (word & 1)
 		return -EBADF;
 	return slow(&poll, true, word);

@@ -15,6 +15,7 @@
 #include "io/op.h"
 
 #include <poll.h>
+#include <string.h>
 
 /* The kernel's own limit of one read or write: read(2). */
 #define SPG__IO_BYTES_MAX 0x7ffff000u
@@ -54,9 +55,27 @@ bool spg__io_dont_wait(const struct io_uring_sqe *sqe);
  */
 int spg__io_pause(unsigned tries);
 
+/* For calls that never wait: 0, or what ends calls on entry. */
+int spg__io_entry(void);
+
+/* The counts of calls in flight of whoever calls: its shard's, or the foreign threads'. NULL: no memory. */
+_Atomic uint16_t *spg__io_counts(void);
+
 static inline unsigned spg__io_len(size_t len)
 {
 	return len < SPG__IO_BYTES_MAX ? (unsigned)len : SPG__IO_BYTES_MAX;
+}
+
+/* The fields that most operations have; the others are 0. */
+static inline void spg__io_prep(struct io_uring_sqe *sqe, unsigned op, int fd, const void *addr, unsigned len,
+				uint64_t offset)
+{
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = (uint8_t)op;
+	sqe->fd = fd;
+	sqe->off = offset;
+	sqe->addr = (uint64_t)(uintptr_t)addr;
+	sqe->len = len;
 }
 
 #endif

@@ -7,30 +7,17 @@
 
 #include <spg/io.h>
 
-#include <string.h>
-
 /* A fault makes moves short, as a signal or a full buffer may. */
 static inline unsigned move_len(size_t len)
 {
 	return spg__unlikely(len > 1 && spg__fault(SPG__FAULT_SHORT) < 0) ? 1 : spg__io_len(len);
 }
 
-static inline void prep(struct io_uring_sqe *sqe, int op, int fd, const void *addr, unsigned len,
-			uint64_t offset)
-{
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = (uint8_t)op;
-	sqe->fd = fd;
-	sqe->off = offset;
-	sqe->addr = (uint64_t)(uintptr_t)addr;
-	sqe->len = len;
-}
-
 ssize_t spg_read(int fd, void *buf, size_t len)
 {
 	struct io_uring_sqe sqe;
 
-	prep(&sqe, IORING_OP_READ, fd, buf, move_len(len), SPG__OFF_CURRENT);
+	spg__io_prep(&sqe, IORING_OP_READ, fd, buf, move_len(len), SPG__OFF_CURRENT);
 	return spg__io(&sqe, POLLIN);
 }
 
@@ -38,7 +25,7 @@ ssize_t spg_write(int fd, const void *buf, size_t len)
 {
 	struct io_uring_sqe sqe;
 
-	prep(&sqe, IORING_OP_WRITE, fd, buf, move_len(len), SPG__OFF_CURRENT);
+	spg__io_prep(&sqe, IORING_OP_WRITE, fd, buf, move_len(len), SPG__OFF_CURRENT);
 	return spg__io(&sqe, POLLOUT);
 }
 
@@ -48,7 +35,7 @@ ssize_t spg_pread(int fd, void *buf, size_t len, off_t offset)
 
 	if (offset < 0)
 		return -EINVAL;
-	prep(&sqe, IORING_OP_READ, fd, buf, move_len(len), (uint64_t)offset);
+	spg__io_prep(&sqe, IORING_OP_READ, fd, buf, move_len(len), (uint64_t)offset);
 	return spg__io(&sqe, POLLIN);
 }
 
@@ -58,7 +45,7 @@ ssize_t spg_pwrite(int fd, const void *buf, size_t len, off_t offset)
 
 	if (offset < 0)
 		return -EINVAL;
-	prep(&sqe, IORING_OP_WRITE, fd, buf, move_len(len), (uint64_t)offset);
+	spg__io_prep(&sqe, IORING_OP_WRITE, fd, buf, move_len(len), (uint64_t)offset);
 	return spg__io(&sqe, POLLOUT);
 }
 
@@ -68,7 +55,7 @@ static ssize_t vectored(int op, int fd, const struct iovec *iov, int count, uint
 
 	if (count < 0)
 		return -EINVAL;
-	prep(&sqe, op, fd, iov, (unsigned)count, offset);
+	spg__io_prep(&sqe, op, fd, iov, (unsigned)count, offset);
 	return spg__io(&sqe, events);
 }
 

@@ -24,6 +24,8 @@
 /* Linux 6.11. */
 #define SPG__OP_BIND 56u
 #define SPG__OP_LISTEN 57u
+/* Linux 6.15. */
+#define SPG__OP_RECV_ZC 58u
 /* Operations the probe may report; the kernel's count stays below. */
 #define SPG__OPS_MAX 256u
 

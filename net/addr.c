@@ -370,6 +370,6 @@ int spg_sockaddr_str(const struct sockaddr *sa, char *buf, size_t n)
 	case AF_UNIX:
 		return unix_str((const void *)sa, buf, n);
 	default:
-		return -EAFNOSUPPORT;
+		return -EINVAL;
 	}
 }

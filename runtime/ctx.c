@@ -4,8 +4,10 @@
  * Y1  spg_ctx_enter moves a reference in and the former one out, spg_ctx_leave back.
  * Y2  canceler is the current context, or NULL while the depth of enters is that of the
  *     nearest open shield: what was current at its start is held back.
- * Y3  A scope's frame keeps what leaving it restores: the former scope, the former nearest
- *     deadline of scopes, and for a shield the former canceler and its depth.
+ * Y3  A scope's frame keeps what leaving it restores: the former scope and the former
+ *     nearest deadline of scopes; a shield's also its depth of enters, for Y2.
+ * Y4  Foreign threads start under one context that never ends, which is nobody's to cancel:
+ *     a thread gets one of its own, for good, when it first asks for its current one.
  */
 #include "runtime/ctx.h"
 
@@ -16,8 +18,31 @@
 #include <spg/chan.h>
 #include <spg/ctx.h>
 
-enum { SAVED_DEADLINE, SAVED_CANCELER, SAVED_KIND, SAVED_DEPTH };
+enum { SAVED_DEADLINE, SAVED_KIND, SAVED_DEPTH };
 enum { KIND_TIMEOUT, KIND_SHIELD };
+
+/* Y2: after a change of the current context or of the shields. */
+static void set_canceler(struct spg__waiter *w)
+{
+	struct spg__scope *scope = w->scope;
+
+	while (scope != NULL && scope->saved[SAVED_KIND] != KIND_SHIELD)
+		scope = scope->previous;
+	w->canceler = scope != NULL && scope->saved[SAVED_DEPTH] == w->enter_depth ? NULL : w->ctx;
+	spg__waiter_update(w);
+}
+
+/* Y4. NULL: no memory. */
+static struct spg__ctx *own_context(struct spg__waiter *w)
+{
+	struct spg__ctx *own = spg__ctx_create(w->ctx, SPG__NEVER);
+
+	if (own == NULL)
+		return NULL;
+	(void)spg__waiter_swap(w, own); /* the former one counts no references */
+	set_canceler(w);
+	return own;
+}
 
 static struct spg__ctx *or_current(struct spg__ctx *c)
 {
@@ -26,7 +51,9 @@ static struct spg__ctx *or_current(struct spg__ctx *c)
 	if (c != NULL)
 		return c;
 	w = spg__self();
-	return w != NULL ? w->ctx : NULL;
+	if (w == NULL)
+		return NULL;
+	return spg__unlikely(w->ctx == spg__ctx_background()) ? own_context(w) : w->ctx;
 }
 
 spg_ctx *spg_ctx_with_deadline(spg_ctx *parent, int64_t when)
@@ -45,9 +72,34 @@ spg_ctx *spg_ctx_with_timeout(spg_ctx *parent, int64_t ns)
 	return spg_ctx_with_deadline(parent, spg__clock_after_ns(spg__clock_ns(), ns));
 }
 
+static void wake(struct spg__coro *coro, void *arg)
+{
+	(void)arg;
+	/* acquire: the waiter of a life is valid. A stale permit does no harm (P3). */
+	if (atomic_load_explicit(&coro->life, memory_order_acquire) != SPG__LIFE_FREE)
+		spg__unpark(&coro->waiter);
+}
+
+/* The root keeps no list of waiters (C6): all coroutines look again. */
+static void cancel_root(struct spg__ctx *root)
+{
+	bool foreign = spg__shard_self() == NULL;
+
+	spg__ctx_end(root, -ECANCELED);
+	if (foreign && spg__shard_enter_foreign() == NULL)
+		return;
+	spg__coro_each(wake, NULL);
+	if (foreign)
+		spg__shard_leave_foreign();
+}
+
 void spg_ctx_cancel(spg_ctx *c)
 {
-	if (c != NULL)
+	if (c == NULL || c == spg__ctx_background()) /* Y4 */
+		return;
+	if (spg__unlikely(c->is_root))
+		cancel_root(c);
+	else
 		spg__ctx_end(c, -ECANCELED);
 }
 
@@ -180,18 +232,6 @@ spg_ctx *spg_ctx_current(void)
 	return or_current(NULL);
 }
 
-/* Y2. */
-static void hold_back(struct spg__waiter *w)
-{
-	struct spg__scope *scope = w->scope;
-
-	while (scope != NULL && scope->saved[SAVED_KIND] != KIND_SHIELD)
-		scope = scope->previous;
-	if (scope != NULL && scope->saved[SAVED_DEPTH] == w->enter_depth)
-		w->canceler = NULL;
-	spg__waiter_update(w);
-}
-
 spg_ctx *spg_ctx_enter(spg_ctx *c)
 {
 	struct spg__waiter *w = spg__self();
@@ -211,7 +251,7 @@ void spg_ctx_leave(spg_ctx *previous)
 	SPG_CHECK(w != NULL && w->enter_depth > 0);
 	w->enter_depth--;
 	spg__ctx_drop(spg__waiter_swap(w, previous)); /* Y1 */
-	hold_back(w);
+	set_canceler(w);
 }
 
 spg_ctx *spg_ctx_ref(spg_ctx *c)
@@ -279,7 +319,6 @@ static void scope_open(struct spg__scope *scope, uint64_t kind)
 	}
 	scope->previous = w->scope;
 	scope->saved[SAVED_DEADLINE] = (uint64_t)w->scope_deadline_ns;
-	scope->saved[SAVED_CANCELER] = (uint64_t)(uintptr_t)w->canceler;
 	scope->saved[SAVED_KIND] = kind;
 	scope->saved[SAVED_DEPTH] = w->enter_depth;
 	w->scope = scope;
@@ -310,8 +349,7 @@ void spg__scope_shield_enter(struct spg__scope *scope)
 	if (w == NULL)
 		return;
 	w->scope_deadline_ns = SPG__NEVER;
-	w->canceler = NULL;
-	spg__waiter_update(w);
+	set_canceler(w);
 }
 
 void spg__scope_leave(struct spg__scope *scope)
@@ -323,8 +361,5 @@ void spg__scope_leave(struct spg__scope *scope)
 	SPG_CHECK(w->scope == scope);
 	w->scope = scope->previous;
 	w->scope_deadline_ns = (int64_t)scope->saved[SAVED_DEADLINE];
-	/* The canceler changes with enters too: only a shield puts it back. */
-	if (scope->saved[SAVED_KIND] == KIND_SHIELD)
-		w->canceler = (struct spg__ctx *)(uintptr_t)scope->saved[SAVED_CANCELER];
-	spg__waiter_update(w);
+	set_canceler(w);
 }

@@ -1,15 +1,17 @@
 /*
  * Once: the first caller runs fn, the others wait until it has returned.
+ *
+ * ON1  word is FRESH, RUNNING or DONE, and the lock bit (E3). Whoever sees DONE may let the
+ *      object go, so the store of DONE is the runner's last access: it unlocks too.
  */
 #include "runtime/waitq.h"
 
 #include <spg/sync.h>
 
-enum { FRESH, RUNNING, DONE };
+enum { FRESH = 0, RUNNING = 4, DONE = 8 };
 
 struct once {
-	_Atomic uint32_t state;
-	struct spg__lock lock;
+	_Atomic uintptr_t word;
 	struct spg__waiter *runner;
 	struct spg__waitq queue;
 };
@@ -20,43 +22,56 @@ static void run(struct once *once, void (*fn)(void *), void *arg)
 	struct spg__list waiters;
 
 	fn(arg);
-	spg__lock(&once->lock);
-	/* release [ON-a]: what fn did. */
-	atomic_store_explicit(&once->state, DONE, memory_order_release);
-	once->runner = NULL;
+	(void)spg__word_lock(&once->word);
 	spg__waitq_take_all(&once->queue, &waiters);
-	spg__unlock(&once->lock);
+	spg__word_unlock(&once->word, DONE); /* ON1 [ON-a]: and what fn did */
 	spg__waitq_serve_all(&waiters);
+}
+
+/* The word is locked, and fn runs: waits until it has returned. */
+static int wait_done(struct once *once, struct spg__wait *wait)
+{
+	struct spg__waitq_node node;
+	uintptr_t word;
+	bool left;
+	int err;
+
+	spg__waitq_push(&once->queue, &node, wait->waiter);
+	spg__word_unlock(&once->word, RUNNING);
+	err = spg__waitq_park(&node, wait);
+	if (err == 0)
+		return 0;
+	word = spg__word_lock(&once->word);
+	left = spg__waitq_leave(&node);
+	spg__word_unlock(&once->word, word);
+	if (left)
+		return err;
+	spg__waitq_await(&node);
+	return 0;
 }
 
 static int slow(struct once *once, void (*fn)(void *), void *arg)
 {
-	struct spg__waitq_node node;
 	struct spg__wait wait;
-	uint32_t state;
+	uintptr_t word;
 	int err = spg__wait_begin(&wait, SPG__REASON_ONCE, once);
 
 	if (err < 0)
 		return err;
-	spg__lock(&once->lock);
-	state = atomic_load_explicit(&once->state, memory_order_relaxed);
-	if (state == RUNNING && once->runner != wait.waiter) {
-		spg__waitq_push(&once->queue, &node, wait.waiter);
-		err = spg__waitq_wait(&once->lock, &node, &wait);
-		spg__wait_end(&wait);
-		return err;
-	}
-	if (state == FRESH) {
-		atomic_store_explicit(&once->state, RUNNING, memory_order_relaxed);
+	word = spg__word_lock(&once->word);
+	if (word == RUNNING && once->runner != wait.waiter) {
+		err = wait_done(once, &wait);
+	} else if (word == FRESH) {
 		once->runner = wait.waiter;
+		spg__word_unlock(&once->word, RUNNING);
+	} else {
+		spg__word_unlock(&once->word, word);
+		err = word == RUNNING ? -EDEADLK : 0;
 	}
-	spg__unlock(&once->lock);
 	spg__wait_end(&wait);
-	if (state == RUNNING)
-		return -EDEADLK;
-	if (state == FRESH)
+	if (word == FRESH)
 		run(once, fn, arg);
-	return 0;
+	return err;
 }
 
 int spg_once_do(spg_once *o, void (*fn)(void *), void *arg)
@@ -66,7 +81,7 @@ int spg_once_do(spg_once *o, void (*fn)(void *), void *arg)
 	if (fn == NULL)
 		return -EINVAL;
 	/* acquire [ON-a]. */
-	if (spg__likely(atomic_load_explicit(&once->state, memory_order_acquire) == DONE))
+	if (spg__likely(atomic_load_explicit(&once->word, memory_order_acquire) == DONE))
 		return 0;
 	return slow(once, fn, arg);
 }

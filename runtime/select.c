@@ -1,416 +1,431 @@
 /*
  * Select.
  *
- * SL1  The look: all channels of the cases are locked, in the order of their addresses,
- *      once each. Under these locks the ready cases are counted and one of them chosen;
- *      so the choice is uniform, and the chosen one runs before anything can change.
- * SL2  With nothing ready a node per channel case is queued under the same locks. From
- *      then on peers compete for the select's word (chan.h, H3).
- * SL3  Watches and joins are added after the unlock. One that is ready at once competes
- *      for the word like a peer.
- * SL4  Whatever ends the wait, the select leaves every queue before its frame ends. A
- *      context's end has to win the word, too: data wins over cancel.
+ * SL1  The first look takes no lock: it counts the cases that seem ready and chooses one of
+ *      them, each with the same chance. A channel's case is run under that channel's lock
+ *      alone, if it is ready indeed: at that instant it was.
+ * SL2  Failing that, the channels of all cases are locked, in the order of their addresses,
+ *      once each, and looked at again. So "none is ready" is true of one instant, on which
+ *      the default depends; and two selects that meet see each other waiting or not at all.
+ * SL3  With nothing ready a node per channel case is queued under the same locks. From then
+ *      on peers compete for the select's word (chan.c, H3). No select finds itself: it looks
+ *      before it queues.
+ * SL4  Joins and descriptors are armed after the unlock. One that is ready at once competes
+ *      for the word like a peer. What is armed is disarmed before the frame ends; firing
+ *      and disarming exclude each other by the source's own lock.
+ * SL5  Whatever ends the wait, the select leaves all queues before its frame ends, but for
+ *      the one whose peer served it: that channel may be gone (H5). A context's end, a time
+ *      and an error of arming have to win the word, too: data wins over cancel.
  */
-#include "runtime/chan.h"
-#include "runtime/task.h"
+#include "runtime/select.h"
 
 #include "coro/alloc.h"
-#include "io/watch.h"
-#include "sched/thread.h"
-#include "sched/wait.h"
-
-#include <spg/select.h>
-
-#include <poll.h>
-#include <string.h>
+#include "sched/shard.h"
 
 /* Cases whose nodes fit the frame: a parked coroutine should stay within a page. */
-#define CASES_INLINE 4
+#define NODES_INLINE 6
 
-/* What a case needs while the select waits. */
-struct arm {
-	union {
-		struct spg__chan_node node;
-		struct {
-			struct spg__task_watch watch;
-			struct select_call *call;
-			int index;
-		} join;
-		struct spg__watch *watch;
-	};
+/* What the first look finds. Indices are -1 for none. */
+struct look {
+	/* Among all that seem ready, and among those that are no channels. */
+	int chosen, chosen_other;
+	uint32_t ready, ready_others;
+	int fallback;
+	/* The earliest of the AFTERs, relative, and of the ATs. */
+	int after, at;
+	int64_t after_ns, at_ns;
+	/* How many nodes a wait takes. */
+	uint32_t chans, sources;
+	uint64_t random;
 };
 
-struct select_call {
+struct call {
 	spg_case *cases;
 	size_t n;
-	struct arm *arms;
-	spg_case **order; /* the channel cases, by address */
-	size_t order_n;
-	size_t fds;
-	int default_index, timer_index;
-	int64_t due_ns;
+	struct look look;
+	/* Channels first, in the order of their addresses; then sources. */
+	union spg__select_slot *nodes;
+	uint32_t chans, sources;
+	/* What has been armed of them. */
+	uint32_t armed;
+	int timer;
+	int64_t timer_ns;
 	struct spg__select word;
 };
 
-static bool is_chan(const spg_case *c)
+/* Foreign threads share one; a shard has its own. */
+static spg__noinline uint64_t random_seed(void)
 {
-	return (c->kind == SPG__CASE_RECV || c->kind == SPG__CASE_SEND) && c->chan != NULL;
+	static _Atomic uint64_t foreign;
+	struct spg__shard *shard = spg__shard_self();
+	uint64_t x;
+
+	if (shard != NULL)
+		return spg__random(shard) * 0x2545F4914F6CDD1Du;
+	/* relaxed: any value does, once. */
+	x = atomic_fetch_add_explicit(&foreign, 0x9E3779B97F4A7C15u, memory_order_relaxed);
+	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
+	x = (x ^ x >> 27) * 0x94D049BB133111EBu;
+	return x ^ x >> 31;
 }
 
-static bool is_fd(const spg_case *c)
+/* true with chance 1 in n: so the n-th replaces the one chosen so far. */
+static bool one_in(uint64_t *random, uint32_t n)
 {
-	return c->kind == SPG__CASE_READABLE || c->kind == SPG__CASE_WRITABLE;
+	if (n == 1)
+		return true;
+	if (*random == 0)
+		*random = random_seed() | 1;
+	*random = *random * 6364136223846793005u + 1442695040888963407u;
+	return (*random >> 32) * n >> 32 == 0;
 }
 
-static unsigned fd_events(const spg_case *c)
+static inline void found(struct look *look, int index)
 {
-	return c->kind == SPG__CASE_READABLE ? POLLIN | POLLRDHUP : POLLOUT;
+	if (one_in(&look->random, ++look->ready))
+		look->chosen = index;
 }
 
-/* What a ready descriptor's case reports: errors count as ready. */
-static int fd_result(int revents)
+static void found_other(struct look *look, int index)
 {
-	if (revents < 0)
-		return revents;
-	return revents & POLLNVAL ? -EBADF : 0;
+	if (one_in(&look->random, ++look->ready_others))
+		look->chosen_other = index;
+	found(look, index);
 }
 
-/* Outside the locks: spare says whether the descriptor is ready, err how. */
-static int look_at_fd(spg_case *c)
+static int look_at_source(struct look *look, const struct spg__select_source *source, spg_case *c, int index)
 {
-	struct pollfd pfd = { .fd = c->fd, .events = (short)fd_events(c) };
-
-	c->spare = poll(&pfd, 1, 0) > 0;
-	c->err = c->spare != 0 ? fd_result(pfd.revents) : 0;
+	if (source->look(c))
+		found_other(look, index);
+	look->sources++;
 	return 0;
 }
 
-/* Checks one case and notes what it asks for. */
-static int examine(struct select_call *s, int index, int64_t now)
+/* Everything but channels. */
+static spg__noinline int look_at_other(struct look *look, spg_case *c, int index)
 {
-	spg_case *c = &s->cases[index];
-	int64_t when;
-
-	c->err = 0;
 	switch (c->kind) {
-	case SPG__CASE_RECV:
-	case SPG__CASE_SEND:
-		if (c->chan == NULL)
-			return 0;
-		if (c->kind == SPG__CASE_SEND && c->send_ptr == NULL && c->chan->elem_size > 0)
-			return -EINVAL;
-		s->order[s->order_n++] = c;
-		return 0;
 	case SPG__CASE_AFTER:
+		if (c->when <= 0) {
+			c->err = 0;
+			found_other(look, index);
+		} else if (look->after < 0 || c->when < look->after_ns) {
+			look->after = index;
+			look->after_ns = c->when;
+		}
+		return 0;
 	case SPG__CASE_AT:
-		when = c->kind == SPG__CASE_AFTER ? spg__clock_after_ns(now, c->when) : c->when;
-		if (s->timer_index < 0 || when < s->due_ns) {
-			s->timer_index = index;
-			s->due_ns = when;
+		if (c->when <= spg__clock_ns()) {
+			c->err = 0;
+			found_other(look, index);
+		} else if (look->at < 0 || c->when < look->at_ns) {
+			look->at = index;
+			look->at_ns = c->when;
 		}
 		return 0;
 	case SPG__CASE_DEFAULT:
-		s->default_index = index;
+		look->fallback = index;
 		return 0;
 	case SPG__CASE_READABLE:
 	case SPG__CASE_WRITABLE:
-		s->fds++;
-		return c->fd < 0 ? -EINVAL : look_at_fd(c);
+		return c->fd < 0 ? -EINVAL : look_at_source(look, &spg__select_fd, c, index);
 	case SPG__CASE_JOINED:
-		return c->task == NULL ? -EINVAL : 0;
+		return c->task == NULL ? -EINVAL : look_at_source(look, &spg__select_task, c, index);
 	default:
 		return -EINVAL;
 	}
 }
 
-static int examine_all(struct select_call *s)
+/* SL1. 0, or -EINVAL. */
+static int look_at_all(struct look *look, spg_case *cases, size_t n)
 {
-	bool timed = false;
-	int64_t now = 0;
+	int err;
 
-	for (size_t i = 0; i < s->n; i++)
-		timed |= s->cases[i].kind == SPG__CASE_AFTER || s->cases[i].kind == SPG__CASE_AT;
-	if (timed)
-		now = spg__clock_ns();
-	for (size_t i = 0; i < s->n; i++) {
-		int err = examine(s, (int)i, now);
+	for (size_t i = 0; i < n; i++) {
+		spg_case *c = &cases[i];
 
-		if (err < 0)
-			return err;
+		switch (c->kind) {
+		case SPG__CASE_RECV:
+			if (c->chan == NULL)
+				break;
+			look->chans++;
+			if (spg__chan_recv_hint(c->chan))
+				found(look, (int)i);
+			break;
+		case SPG__CASE_SEND:
+			if (c->chan == NULL)
+				break;
+			if (spg__unlikely(c->send_ptr == NULL && c->chan->elem_size > 0))
+				return -EINVAL;
+			look->chans++;
+			if (spg__chan_send_hint(c->chan))
+				found(look, (int)i);
+			break;
+		default:
+			err = look_at_other(look, c, (int)i);
+			if (err < 0)
+				return err;
+		}
 	}
 	return 0;
 }
 
-static int by_address(const void *a, const void *b)
+/* Under the channel's lock: the result, or -EAGAIN. A case that is no channel's has its result already. */
+static int run_now(spg_case *c, struct spg__chan_node **peer)
 {
-	const spg_case *x = *(spg_case *const *)a, *y = *(spg_case *const *)b;
-
-	return x->chan < y->chan ? -1 : x->chan > y->chan;
+	*peer = NULL;
+	if (c->kind == SPG__CASE_RECV)
+		return spg__chan_recv_now(c->chan, c->recv_ptr, peer);
+	if (c->kind == SPG__CASE_SEND)
+		return spg__chan_send_now(c->chan, c->send_ptr, peer);
+	return c->err;
 }
 
-/* Few are sorted by insertion; many by qsort, whose memory is libc's concern. */
-static void sort(struct select_call *s)
+/* SL1: false: it was not ready after all. */
+static bool run_alone(spg_case *c)
 {
-	if (s->order_n > 16) {
-		qsort(s->order, s->order_n, sizeof(s->order[0]), by_address);
-		return;
-	}
-	for (size_t i = 1; i < s->order_n; i++) {
-		spg_case *c = s->order[i];
-		size_t at = i;
+	struct spg__chan_node *peer;
+	int err;
 
-		for (; at > 0 && s->order[at - 1]->chan > c->chan; at--)
-			s->order[at] = s->order[at - 1];
-		s->order[at] = c;
+	if (c->kind != SPG__CASE_RECV && c->kind != SPG__CASE_SEND)
+		return true;
+	spg__lock(&c->chan->lock);
+	err = run_now(c, &peer);
+	spg__unlock(&c->chan->lock);
+	if (peer != NULL)
+		spg__chan_serve(peer, 0);
+	if (err == -EAGAIN)
+		return false;
+	c->err = err;
+	return true;
+}
+
+static inline spg_case *case_of(const struct call *s, uint32_t i)
+{
+	return &s->cases[s->nodes[i].chan.index];
+}
+
+static inline struct spg__chan_queue *queue_of(const spg_case *c)
+{
+	return c->kind == SPG__CASE_RECV ? &c->chan->receivers : &c->chan->senders;
+}
+
+/* By address, in place; only the two fields that are set by now move. Shell's sort: for a few it is insertion. */
+static void sort(union spg__select_slot *nodes, uint32_t n)
+{
+	uint32_t gap = 1;
+
+	while (gap < n / 3)
+		gap = 3 * gap + 1;
+	for (; gap > 0; gap /= 3) {
+		for (uint32_t i = gap; i < n; i++) {
+			struct spg_chan *chan = nodes[i].chan.chan;
+			int index = nodes[i].chan.index;
+			uint32_t at = i;
+
+			for (; at >= gap && nodes[at - gap].chan.chan > chan; at -= gap) {
+				nodes[at].chan.chan = nodes[at - gap].chan.chan;
+				nodes[at].chan.index = nodes[at - gap].chan.index;
+			}
+			nodes[at].chan.chan = chan;
+			nodes[at].chan.index = index;
+		}
 	}
 }
 
-static void lock_all(struct select_call *s)
-{
-	for (size_t i = 0; i < s->order_n; i++) {
-		if (i == 0 || s->order[i]->chan != s->order[i - 1]->chan)
-			spg__lock(&s->order[i]->chan->lock);
-	}
-}
-
-static void unlock_all(struct select_call *s)
-{
-	for (size_t i = 0; i < s->order_n; i++) {
-		/* The next one's channel is compared before the lock that keeps it alive is let go. */
-		if (i + 1 == s->order_n || s->order[i]->chan != s->order[i + 1]->chan)
-			spg__unlock(&s->order[i]->chan->lock);
-	}
-}
-
-static bool case_ready(spg_case *c)
+static const struct spg__select_source *source_of(const spg_case *c)
 {
 	switch (c->kind) {
-	case SPG__CASE_RECV:
-		return c->chan != NULL && spg__chan_recv_ready(c->chan);
-	case SPG__CASE_SEND:
-		return c->chan != NULL && spg__chan_send_ready(c->chan);
-	case SPG__CASE_JOINED:
-		/* acquire: what the task did. */
-		return atomic_load_explicit(&c->task->done, memory_order_acquire);
 	case SPG__CASE_READABLE:
 	case SPG__CASE_WRITABLE:
-		return c->spare != 0;
+		return &spg__select_fd;
+	case SPG__CASE_JOINED:
+		return &spg__select_task;
 	default:
-		return false;
+		return NULL;
 	}
 }
 
-/* A generator per waiter: its address and what it has drawn so far. */
-static uint64_t draw(void)
+/* Gives each case that needs one its node. */
+static void lay_out(struct call *s)
 {
-	struct spg__shard *shard = spg__shard_self();
-	static _Atomic uint64_t foreign = 0x9E3779B97F4A7C15u;
-	uint64_t x;
-
-	if (shard != NULL)
-		return spg__random(shard) * 0x2545F4914F6CDD1Du >> 32;
-	/* relaxed: any value does. */
-	x = atomic_fetch_add_explicit(&foreign, 0x9E3779B97F4A7C15u, memory_order_relaxed);
-	x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-	x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-	return x >> 32;
-}
-
-/* SL1: a ready case, each with the same chance; -1: none. */
-static int choose(struct select_call *s)
-{
-	uint64_t seen = 0;
-	int chosen = -1;
-
-	for (size_t i = 0; i < s->n; i++) {
-		if (!case_ready(&s->cases[i]))
-			continue;
-		seen++;
-		if (seen == 1 || draw() % seen == 0)
-			chosen = (int)i;
-	}
-	if (chosen < 0 && s->timer_index >= 0 && s->due_ns <= spg__clock_ns())
-		chosen = s->timer_index;
-	return chosen;
-}
-
-/* Runs the chosen case under the locks. Returns the peer to serve after them. */
-static struct spg__chan_node *run(spg_case *c)
-{
-	struct spg__chan_node *peer = NULL;
-
-	if (c->kind == SPG__CASE_RECV)
-		c->err = spg__chan_recv_now(c->chan, c->recv_ptr, &peer);
-	else if (c->kind == SPG__CASE_SEND)
-		c->err = spg__chan_send_now(c->chan, c->send_ptr, &peer);
-	SPG_ASSERT(c->err != -EAGAIN);
-	return peer;
-}
-
-/* SL2. Under the locks. */
-static void queue_nodes(struct select_call *s)
-{
-	for (size_t i = 0; i < s->n; i++) {
-		struct spg__chan_node *node = &s->arms[i].node;
-		spg_case *c = &s->cases[i];
-
-		if (!is_chan(c))
-			continue;
-		*node = (struct spg__chan_node){
-			.waiter = s->word.waiter,
-			.elem = c->kind == SPG__CASE_RECV ? c->recv_ptr : (void *)(uintptr_t)c->send_ptr,
-			.select = &s->word,
-			.index = (int)i,
-			.queued = true,
-		};
-		spg__list_append(c->kind == SPG__CASE_RECV ? &c->chan->receivers : &c->chan->senders,
-				 &node->link);
-	}
-}
-
-static void finish(struct select_call *s, int index, int err)
-{
-	if (spg__select_claim(&s->word))
-		spg__select_finish(&s->word, index, err);
-}
-
-static void join_tell(struct spg__task_watch *watch)
-{
-	struct arm *arm = spg__container_of(watch, struct arm, join.watch);
-
-	finish(arm->join.call, arm->join.index, 0);
-}
-
-static void fd_fire(struct spg__watch *watch, int res)
-{
-	finish(watch->owner, watch->index, fd_result(res));
-}
-
-/* SL3. */
-static void arm_others(struct select_call *s, bool coroutine)
-{
+	s->chans = s->sources = 0;
 	for (size_t i = 0; i < s->n; i++) {
 		spg_case *c = &s->cases[i];
-		struct arm *arm = &s->arms[i];
-		int err;
 
-		if (c->kind == SPG__CASE_JOINED) {
-			arm->join.watch.tell = join_tell;
-			arm->join.call = s;
-			arm->join.index = (int)i;
-			spg__list_init(&arm->join.watch.link);
-			if (!spg__task_watch(c->task, &arm->join.watch))
-				finish(s, (int)i, 0);
-		} else if (is_fd(c) && coroutine) {
-			arm->watch = spg__watch_arm(c->fd, fd_events(c), fd_fire, s, (int)i, &err);
-			if (arm->watch == NULL)
-				finish(s, (int)i, err);
+		if (c->kind != SPG__CASE_RECV && c->kind != SPG__CASE_SEND) {
+			const struct spg__select_source *source = source_of(c);
+
+			if (source != NULL)
+				s->nodes[s->look.chans + s->sources++].source = (struct spg__select_node){
+					.source = source, .select = &s->word, .of = c, .index = (int)i };
+		} else if (c->chan != NULL) {
+			s->nodes[s->chans].chan.chan = c->chan;
+			s->nodes[s->chans++].chan.index = (int)i;
 		}
+	}
+	sort(s->nodes, s->chans);
+}
+
+static void lock_all(struct call *s)
+{
+	for (uint32_t i = 0; i < s->chans; i++) {
+		if (i == 0 || s->nodes[i].chan.chan != s->nodes[i - 1].chan.chan)
+			spg__lock(&s->nodes[i].chan.chan->lock);
+	}
+}
+
+static void unlock_all(struct call *s)
+{
+	for (uint32_t i = 0; i < s->chans; i++) {
+		if (i == 0 || s->nodes[i].chan.chan != s->nodes[i - 1].chan.chan)
+			spg__unlock(&s->nodes[i].chan.chan->lock);
+	}
+}
+
+/* SL2: a ready case, each with the same chance, or the default, or -1. */
+static int choose(struct call *s)
+{
+	uint32_t ready = s->look.ready_others;
+	int chosen = s->look.chosen_other;
+
+	for (uint32_t i = 0; i < s->chans; i++) {
+		spg_case *c = case_of(s, i);
+		bool is = c->kind == SPG__CASE_RECV ? spg__chan_recv_ready(c->chan) :
+						      spg__chan_send_ready(c->chan);
+
+		if (is && one_in(&s->look.random, ++ready))
+			chosen = (int)(c - s->cases);
+	}
+	return chosen >= 0 ? chosen : s->look.fallback;
+}
+
+/* SL3. Under the locks. */
+static void queue_all(struct call *s)
+{
+	for (uint32_t i = 0; i < s->chans; i++) {
+		struct spg__chan_node *node = &s->nodes[i].chan;
+		spg_case *c = case_of(s, i);
+
+		node->elem = c->kind == SPG__CASE_RECV ? c->recv_ptr : (void *)(uintptr_t)c->send_ptr;
+		node->select = &s->word;
+		spg__chan_enqueue(queue_of(c), node);
+	}
+}
+
+/* SL5. served: the case whose channel a peer has served, or -1. */
+static void leave_all(struct call *s, int served)
+{
+	for (uint32_t i = 0; i < s->armed; i++) {
+		struct spg__select_node *node = &s->nodes[s->chans + i].source;
+
+		node->source->disarm(node);
+	}
+	for (uint32_t i = 0; i < s->chans; i++) {
+		struct spg__chan_node *node = &s->nodes[i].chan;
+
+		if (node->index != served)
+			spg__chan_leave(node->chan, queue_of(case_of(s, i)), node);
 	}
 }
 
 /* SL4. */
-static void disarm(struct select_call *s, bool coroutine)
+static int arm_all(struct call *s)
 {
-	for (size_t i = 0; i < s->n; i++) {
-		spg_case *c = &s->cases[i];
-		struct arm *arm = &s->arms[i];
+	for (uint32_t i = 0; i < s->sources; i++) {
+		struct spg__select_node *node = &s->nodes[s->chans + i].source;
+		int err = node->source->arm(node);
 
-		if (is_chan(c)) {
-			spg__lock(&c->chan->lock);
-			if (arm->node.queued)
-				spg__list_remove(&arm->node.link);
-			spg__unlock(&c->chan->lock);
-		} else if (c->kind == SPG__CASE_JOINED) {
-			spg__task_unwatch(c->task, &arm->join.watch);
-		} else if (is_fd(c) && coroutine && arm->watch != NULL) {
-			spg__watch_detach(arm->watch);
-		}
+		if (err < 0)
+			return err;
+		s->armed++;
 	}
-}
-
-/* A foreign thread with descriptor cases waits in ppoll; a ready one competes like a peer. */
-static int park_polling(struct select_call *s, struct spg__wait *wait)
-{
-	struct pollfd few[CASES_INLINE + 1] = { 0 }, *fds = few;
-	size_t n = 0;
-	int err = spg__wait_check(wait);
-
-	if (err < 0)
-		return err;
-	if (s->fds > CASES_INLINE)
-		fds = spg__calloc(s->fds + 1, sizeof(*fds));
-	if (fds == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->n; i++) {
-		if (is_fd(&s->cases[i]))
-			fds[n++] = (struct pollfd){ .fd = s->cases[i].fd, .events = (short)fd_events(&s->cases[i]) };
-	}
-	spg__park_poll_many(wait->waiter, fds, n, wait->deadline_ns);
-	n = 0;
-	for (size_t i = 0; i < s->n; i++) {
-		if (is_fd(&s->cases[i]) && fds[n++].revents != 0)
-			finish(s, (int)i, fd_result(fds[n - 1].revents));
-	}
-	if (fds != few)
-		spg__free(fds);
 	return 0;
 }
 
-/* Queued everywhere: waits for the word to be won. The index, or the context's error. */
-static int wait_word(struct select_call *s, struct spg__wait *wait, bool coroutine)
+static int park(struct call *s, struct spg__wait *wait)
 {
-	bool mine = s->due_ns <= wait->deadline_ns;
-	int err = 0;
+	/* Only descriptors keep a foreign thread from its futex. */
+	if (spg__unlikely(s->sources > 0 && wait->waiter->kind == SPG__WAITER_THREAD))
+		return spg__select_park_thread(wait, s->nodes + s->chans, s->sources);
+	return spg__wait_park(wait);
+}
 
-	spg__wait_until(wait, s->due_ns);
-	/* acquire [H4]: the value, and all that the winner did before. */
-	while (!atomic_load_explicit(&s->word.done, memory_order_acquire)) {
-		err = s->fds > 0 && !coroutine ? park_polling(s, wait) : spg__wait_park(wait);
+/* Queued everywhere: waits for the word to be won. The index of the winner, or an error and the word is ours. */
+static int wait_decided(struct call *s, struct spg__wait *wait, int err)
+{
+	for (;;) {
+		/* acquire [H4]: the value, and all that the winner did before. */
+		if (atomic_load_explicit(&s->word.done, memory_order_acquire))
+			return s->word.index;
+		if (err == 0)
+			err = park(s, wait);
 		if (spg__likely(err == 0))
 			continue;
 		if (spg__select_claim(&s->word))
-			break;
-		/* A peer has won: it is about to say so. */
+			return err;
+		/* A winner is about to say so. */
 		wait->cancelable = false;
 		wait->deadline_ns = SPG__NEVER;
 		err = 0;
 	}
-	if (err == 0) {
-		s->cases[s->word.index].err = s->word.err;
-		return s->word.index;
-	}
-	return err == -ETIMEDOUT && mine ? s->timer_index : err;
 }
 
-static int wait_for_one(struct select_call *s, struct spg__waiter *w)
+/* The wait ended with err and no winner: was it a case's time? It was, if that came no later than the context's. */
+static int time_or_error(struct call *s, struct spg__waiter *w, int err)
 {
-	bool coroutine = w->kind == SPG__WAITER_CORO;
+	if (s->timer < 0 || s->timer_ns > w->deadline_ns || spg__clock_ns() < s->timer_ns)
+		return err;
+	s->cases[s->timer].err = 0;
+	return s->timer;
+}
+
+static int wait_for_one(struct call *s, struct spg__waiter *w)
+{
 	struct spg__wait wait;
 	int index;
 
-	spg__wait_start(&wait, w, SPG__REASON_SELECT, s->cases);
-	arm_others(s, coroutine);
-	index = wait_word(s, &wait, coroutine);
-	disarm(s, coroutine);
+	spg__wait_start(&wait, w, SPG__REASON_SELECT, s->chans == 1 ? s->nodes[0].chan.chan : NULL);
+	s->armed = 0;
+	if (s->timer >= 0)
+		spg__wait_until(&wait, s->timer_ns);
+	index = wait_decided(s, &wait, arm_all(s));
+	leave_all(s, index);
 	spg__wait_end(&wait);
+	if (index < 0)
+		return time_or_error(s, w, index);
+	s->cases[index].err = s->word.err;
 	return index;
 }
 
-static int select_in(struct select_call *s, struct spg__waiter *w)
+static void find_timer(struct call *s)
 {
-	struct spg__chan_node *peer;
-	int chosen, err = examine_all(s);
+	const struct look *look = &s->look;
 
-	if (err < 0)
-		return err;
-	sort(s);
+	s->timer = look->at;
+	s->timer_ns = look->at_ns;
+	if (look->after >= 0) {
+		int64_t when = spg__clock_after_ns(spg__clock_ns(), look->after_ns);
+
+		if (s->timer < 0 || when < s->timer_ns) {
+			s->timer = look->after;
+			s->timer_ns = when;
+		}
+	}
+}
+
+/* SL2, SL3. */
+static int select_locked(struct call *s, struct spg__waiter *w)
+{
+	int chosen;
+
+	lay_out(s);
 	lock_all(s);
 	chosen = choose(s);
-	if (chosen < 0)
-		chosen = s->default_index;
 	if (chosen >= 0) {
-		peer = run(&s->cases[chosen]);
+		struct spg__chan_node *peer;
+
+		s->cases[chosen].err = run_now(&s->cases[chosen], &peer);
 		unlock_all(s);
 		if (peer != NULL)
 			spg__chan_serve(peer, 0);
@@ -419,50 +434,53 @@ static int select_in(struct select_call *s, struct spg__waiter *w)
 	s->word.waiter = w;
 	atomic_init(&s->word.claimed, false);
 	atomic_init(&s->word.done, false);
-	queue_nodes(s);
+	queue_all(s);
 	unlock_all(s);
 	return wait_for_one(s, w);
 }
 
-static spg__noinline int select_many(struct select_call *s, struct spg__waiter *w)
+static spg__noinline int select_many(struct call *s, struct spg__waiter *w)
 {
-	int res = -ENOMEM;
+	size_t count = (size_t)s->look.chans + s->look.sources;
+	int res;
 
-	s->arms = spg__calloc(s->n, sizeof(*s->arms));
-	s->order = spg__calloc(s->n, sizeof(*s->order));
-	if (s->arms != NULL && s->order != NULL)
-		res = select_in(s, w);
-	spg__free(s->arms);
-	spg__free(s->order);
+	s->nodes = spg__calloc(count, sizeof(*s->nodes));
+	if (s->nodes == NULL)
+		return -ENOMEM;
+	res = select_locked(s, w);
+	spg__free(s->nodes);
 	return res;
 }
 
-static int select_few(struct select_call *s, struct spg__waiter *w)
+static spg__noinline int select_few(struct call *s, struct spg__waiter *w)
 {
-	struct arm arms[CASES_INLINE];
-	spg_case *order[CASES_INLINE];
+	union spg__select_slot nodes[NODES_INLINE];
 
-	s->arms = arms;
-	s->order = order;
-	return select_in(s, w);
+	s->nodes = nodes;
+	return select_locked(s, w);
 }
 
 int spg_select(spg_case *cases, size_t n)
 {
-	struct spg__waiter *w = spg__self();
-	struct select_call s = {
-		.cases = cases, .n = n, .default_index = -1, .timer_index = -1, .due_ns = SPG__NEVER,
-	};
+	struct call s;
+	struct spg__waiter *w;
+	int err;
 
-	if ((cases == NULL && n > 0) || n > INT32_MAX)
+	if (spg__unlikely((cases == NULL && n > 0) || n > INT32_MAX))
 		return -EINVAL;
-	if (spg__unlikely(w == NULL || spg__waiter_err(w) < 0)) {
-		struct spg__wait wait;
-		int err = spg__wait_begin(&wait, SPG__REASON_SELECT, cases);
-
-		if (err < 0)
-			return err;
-		spg__wait_end(&wait);
-	}
-	return n <= CASES_INLINE ? select_few(&s, w) : select_many(&s, w);
+	err = spg__chan_enter(&w, SPG__REASON_SELECT, NULL);
+	if (spg__unlikely(err < 0))
+		return err;
+	s.look = (struct look){ .chosen = -1, .chosen_other = -1, .fallback = -1, .after = -1, .at = -1 };
+	err = look_at_all(&s.look, cases, n);
+	if (spg__unlikely(err < 0))
+		return err;
+	if (s.look.chosen >= 0 && run_alone(&cases[s.look.chosen]))
+		return s.look.chosen;
+	s.cases = cases;
+	s.n = n;
+	find_timer(&s);
+	if (s.look.chans + s.look.sources <= NODES_INLINE)
+		return select_few(&s, w);
+	return select_many(&s, w);
 }

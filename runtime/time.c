@@ -128,7 +128,6 @@ static int timer_look(struct spg_timer *t, struct spg__wait *wait, uint64_t stop
 	err = spg__waitq_wait(&t->lock, &node, wait);
 	/* The timer that bounded this look goes with it. */
 	spg__wait_disarm(wait);
-	wait->cancelable = true;
 	if (err == -ETIMEDOUT && when <= ctx_deadline)
 		return 1;
 	return err < 0 ? err : 1;
@@ -178,7 +177,7 @@ spg_ticker *spg_ticker_new(int64_t start, int64_t period, int policy)
 	t = spg__calloc(1, sizeof(*t));
 	if (t == NULL)
 		return NULL;
-	t->next = start;
+	t->next = start > 0 ? start : 0;
 	t->period = period;
 	t->policy = policy;
 	return t;

@@ -1,5 +1,10 @@
 #include "runtime/waitq.h"
 
+#include <sched.h>
+
+/* As in coro/lock.c. */
+#define SPINS_MAX 128
+
 void spg__waitq_take_all(struct spg__waitq *q, struct spg__list *out)
 {
 	struct spg__waitq_node *node;
@@ -19,39 +24,67 @@ void spg__waitq_serve_all(struct spg__list *list)
 	}
 }
 
-/* E1: gives up, unless a server was faster. */
-static bool leave(struct spg__lock *lock, struct spg__waitq_node *node)
+bool spg__waitq_leave(struct spg__waitq_node *node)
 {
-	bool queued;
+	if (!node->queued)
+		return false;
+	spg__list_remove(&node->link);
+	node->queued = false;
+	if (node->count != NULL)
+		--*node->count;
+	return true;
+}
 
-	spg__lock(lock);
-	queued = node->queued;
-	if (queued) {
-		spg__list_remove(&node->link);
-		node->queued = false;
-		if (node->count != NULL)
-			--*node->count;
+int spg__waitq_park(struct spg__waitq_node *node, struct spg__wait *wait)
+{
+	/* acquire [E2], here and below. */
+	while (!atomic_load_explicit(&node->served, memory_order_acquire)) {
+		int err = spg__wait_park(wait);
+
+		if (spg__unlikely(err < 0))
+			return err;
 	}
-	spg__unlock(lock);
-	return queued;
+	return 0;
+}
+
+void spg__waitq_await(struct spg__waitq_node *node)
+{
+	while (!atomic_load_explicit(&node->served, memory_order_acquire))
+		spg__park(node->waiter, SPG__NEVER);
 }
 
 int spg__waitq_wait(struct spg__lock *lock, struct spg__waitq_node *node, struct spg__wait *wait)
 {
-	int err = 0;
+	bool left;
+	int err;
 
 	spg__unlock(lock);
-	/* acquire [E2]. */
-	while (!atomic_load_explicit(&node->served, memory_order_acquire)) {
-		err = spg__wait_park(wait);
-		if (spg__likely(err == 0))
-			continue;
-		if (leave(lock, node))
-			break;
-		/* A server has us: it is about to store served. */
-		wait->cancelable = false;
-		wait->deadline_ns = SPG__NEVER;
-		err = 0;
+	err = spg__waitq_park(node, wait);
+	if (spg__likely(err == 0))
+		return 0;
+	spg__lock(lock);
+	left = spg__waitq_leave(node);
+	spg__unlock(lock);
+	if (left)
+		return err;
+	spg__waitq_await(node); /* data wins */
+	return 0;
+}
+
+spg__noinline uintptr_t spg__word_lock_slow(_Atomic uintptr_t *word)
+{
+	for (;;) {
+		for (int i = 0; i < SPINS_MAX; i++) {
+			/* relaxed: the CAS decides. */
+			uintptr_t seen = atomic_load_explicit(word, memory_order_relaxed);
+
+			/* acquire [E3]. */
+			if ((seen & SPG__WORD_LOCKED) == 0 &&
+			    atomic_compare_exchange_weak_explicit(word, &seen, seen | SPG__WORD_LOCKED,
+								  memory_order_acquire, memory_order_relaxed))
+				return seen;
+			spg__cpu_relax();
+		}
+		sched_yield();
 	}
-	return err;
 }

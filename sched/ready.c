@@ -7,16 +7,27 @@
 /* Coroutines taken from the global queue at once, at most. */
 #define GLOBAL_BATCH 64u
 
-static bool sleeping_clear(int id)
+/* Clears a shard's bit; true: it was set, and we are the one who cleared it (I4). */
+static bool bit_clear(_Atomic uint64_t *mask, int id)
 {
-	_Atomic uint64_t *word = &spg__sched.sleeping[id / 64];
+	_Atomic uint64_t *word = &mask[id / 64];
 	uint64_t bit = (uint64_t)1 << (id % 64);
 
-	/* seq_cst [W3]: a plain look first: most of the time nobody sleeps. */
+	/* seq_cst [W3]: a plain look first: most of the time it is not set. */
 	if ((atomic_load_explicit(word, memory_order_seq_cst) & bit) == 0)
 		return false;
-	/* seq_cst [W4]: I4, one winner. */
+	/* seq_cst [W4]: one winner. */
 	return (atomic_fetch_and_explicit(word, ~bit, memory_order_seq_cst) & bit) != 0;
+}
+
+/* seq_cst [W3]: one who spins will look after it stopped (I3). */
+static bool anybody_spins(void)
+{
+	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++) {
+		if (atomic_load_explicit(&spg__sched.spinning[i], memory_order_seq_cst) != 0)
+			return true;
+	}
+	return false;
 }
 
 static void count_wake(bool sent)
@@ -29,21 +40,14 @@ static void count_wake(bool sent)
 
 void spg__shard_wake(struct spg__shard *shard)
 {
-	uint32_t idle;
-
-	if (sleeping_clear(shard->id)) {
+	if (bit_clear(spg__sched.sleeping, shard->id)) {
 		count_wake(true);
 		spg__sched.poller->wake(shard);
 		return;
 	}
-	idle = atomic_load_explicit(&shard->idle, memory_order_seq_cst);
-	if (idle == SPG__SHARD_SLEEPING)
+	if (atomic_load_explicit(&shard->asleep, memory_order_relaxed))
 		count_wake(false);
-	/* I5. A failed CAS: it ended its spin itself. */
-	if (idle == SPG__SHARD_SPINNING &&
-	    atomic_compare_exchange_strong_explicit(&shard->idle, &idle, SPG__SHARD_RUNNING,
-						    memory_order_seq_cst, memory_order_relaxed))
-		atomic_fetch_sub_explicit(&spg__sched.spinners, 1, memory_order_seq_cst);
+	(void)bit_clear(spg__sched.spinning, shard->id); /* I5 */
 }
 
 void spg__wake_thief(void)
@@ -54,8 +58,7 @@ void spg__wake_thief(void)
 
 		if (word == 0)
 			continue;
-		/* seq_cst [W3]: one who spins will look after it stopped (I3). */
-		if (atomic_load_explicit(&spg__sched.spinners, memory_order_seq_cst) > 0) {
+		if (anybody_spins()) {
 			count_wake(false);
 			return;
 		}
@@ -63,7 +66,7 @@ void spg__wake_thief(void)
 			int id = (int)i * 64 + __builtin_ctzll(word);
 
 			word &= word - 1;
-			if (sleeping_clear(id)) {
+			if (bit_clear(spg__sched.sleeping, id)) {
 				count_wake(true);
 				spg__sched.poller->wake(spg__shard_at(id));
 				return;

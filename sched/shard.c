@@ -48,9 +48,10 @@ int spg__sched_init(const struct spg__sched_conf *conf, const struct spg__poller
 		shard->random = 0x9E3779B97F4A7C15u * (i + 1) ^ (uint64_t)spg__clock_ns();
 		spg__timers_init(&shard->timers, (int)i);
 	}
-	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++)
+	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++) {
 		atomic_store_explicit(&sched->sleeping[i], 0, memory_order_relaxed);
-	atomic_store_explicit(&sched->spinners, 0, memory_order_relaxed);
+		atomic_store_explicit(&sched->spinning[i], 0, memory_order_relaxed);
+	}
 	atomic_store_explicit(&sched->stopping, false, memory_order_relaxed);
 	atomic_store_explicit(&sched->exiting, false, memory_order_relaxed);
 	atomic_store_explicit(&sched->foreign_spawned, 0, memory_order_relaxed);
@@ -125,9 +126,18 @@ static bool anything(struct spg__shard *shard)
 	return false;
 }
 
+static int bits(_Atomic uint64_t *mask)
+{
+	int n = 0;
+
+	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++)
+		n += __builtin_popcountll(atomic_load_explicit(&mask[i], memory_order_relaxed));
+	return n;
+}
+
 static bool spin_start(struct spg__shard *shard)
 {
-	int32_t spinners, sleeping = 0, busy;
+	int spinning, busy;
 
 	if (!spg__sched.may_spin)
 		return false;
@@ -135,28 +145,22 @@ static bool spin_start(struct spg__shard *shard)
 		shard->spin_misses++;
 		return false;
 	}
-	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++)
-		sleeping += __builtin_popcountll(
-			atomic_load_explicit(&spg__sched.sleeping[i], memory_order_relaxed));
-	/* seq_cst: I2 counts on it. The limit itself may be overrun for a moment. */
-	spinners = atomic_fetch_add_explicit(&spg__sched.spinners, 1, memory_order_seq_cst);
-	busy = (int32_t)spg__sched.conf.shards - sleeping - spinners - 1;
-	if (spinners >= (busy / 2 > 1 ? busy / 2 : 1)) {
-		atomic_fetch_sub_explicit(&spg__sched.spinners, 1, memory_order_seq_cst);
+	/* relaxed: the limit may be overrun for a moment. */
+	spinning = bits(spg__sched.spinning);
+	busy = (int)spg__sched.conf.shards - bits(spg__sched.sleeping) - spinning - 1;
+	if (spinning >= (busy / 2 > 1 ? busy / 2 : 1))
 		return false;
-	}
-	atomic_store_explicit(&shard->idle, SPG__SHARD_SPINNING, memory_order_seq_cst);
+	/* seq_cst: I2 counts on it. */
+	atomic_fetch_or_explicit(&spg__sched.spinning[shard->id / 64], (uint64_t)1 << (shard->id % 64),
+				 memory_order_seq_cst);
 	return true;
 }
 
 static void spin_stop(struct spg__shard *shard)
 {
-	uint32_t spinning = SPG__SHARD_SPINNING;
-
-	/* I5: a waker may have ended it, and have given the place back. */
-	if (atomic_compare_exchange_strong_explicit(&shard->idle, &spinning, SPG__SHARD_RUNNING,
-						    memory_order_seq_cst, memory_order_relaxed))
-		atomic_fetch_sub_explicit(&spg__sched.spinners, 1, memory_order_seq_cst);
+	/* I5: a waker may have cleared it already. */
+	atomic_fetch_and_explicit(&spg__sched.spinning[shard->id / 64], ~((uint64_t)1 << (shard->id % 64)),
+				  memory_order_seq_cst);
 }
 
 /* Looks for work for spin_ns. true: found. */
@@ -195,7 +199,7 @@ static void sleep_in_poller(struct spg__shard *shard)
 	int64_t due, before;
 
 	/* seq_cst [W4]: then the last look (I2). */
-	atomic_store_explicit(&shard->idle, SPG__SHARD_SLEEPING, memory_order_seq_cst);
+	atomic_store_explicit(&shard->asleep, true, memory_order_relaxed);
 	atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
 	if (!anything(shard)) {
 		/* Our ends are visible now: whoever comes here last sees all of them. */
@@ -212,7 +216,7 @@ static void sleep_in_poller(struct spg__shard *shard)
 		}
 	}
 	atomic_fetch_and_explicit(word, ~bit, memory_order_seq_cst);
-	atomic_store_explicit(&shard->idle, SPG__SHARD_RUNNING, memory_order_seq_cst);
+	atomic_store_explicit(&shard->asleep, false, memory_order_relaxed);
 }
 
 /* Nothing to run here. false: the loop ends. */

@@ -21,16 +21,18 @@
  * The idle protocol. Every access below is seq_cst.
  *
  * I1  Enqueuer: [W1] publish (tail, inbox, global count, next_due); then [W3] read
- *     `sleeping` and `spinners`; wake if a bit is set and nobody spins.
- * I2  Sleeper: leave `spinners`; [W4] set its bit in `sleeping`; [W2] look at
+ *     `sleeping` and `spinning`; wake if a bit is set and nobody spins.
+ * I2  Sleeper: clear its bit in `spinning`; [W4] set its bit in `sleeping`; [W2] look at
  *     everything once more; sleep in the poller only if all of it was empty.
  * I3  By I1 and I2 either the enqueuer sees the bit or the spinner, or the sleeper
  *     sees the work (spinners look after leaving: I2).
  * I4  A bit is taken by whoever clears it with an RMW: one waker per sleep. That
  *     one must deliver a wake; wakes after it coalesce. A wake that arrives after
  *     the sleeper got up by itself is harmless.
- * I5  A waker with work for a spinning shard ends its spin for it (CAS SPINNING ->
- *     RUNNING) and so frees the place for another spinner, itself first of all.
+ * I5  A waker with work for a spinning shard clears its bit in `spinning` for it, and so
+ *     frees the place for another spinner, itself first of all. The bit is the state and
+ *     the place at once: with a counter beside it, an ended spin would hold the place for
+ *     a moment, and an enqueuer that believes in it would wake nobody.
  *
  * A release store of tail followed by a load of `sleeping` is not enough: the store
  * may sit in the store buffer while the load is done, and the sleeper's last look
@@ -49,8 +51,6 @@
 #include <pthread.h>
 
 #define SPG__SHARDS_MAX 128
-
-enum spg__shard_idle { SPG__SHARD_RUNNING, SPG__SHARD_SPINNING, SPG__SHARD_SLEEPING };
 
 /* What becomes of the coroutine that was left, done by whoever runs next (P2). */
 enum spg__commit { SPG__COMMIT_PARK, SPG__COMMIT_YIELD, SPG__COMMIT_END };
@@ -98,7 +98,8 @@ struct spg__shard {
 	alignas(SPG__CACHELINE) _Atomic(struct spg__coro *) next;
 	alignas(SPG__CACHELINE) _Atomic(struct spg__link *) inbox;
 	_Atomic(struct spg__link *) errands;
-	alignas(SPG__CACHELINE) _Atomic uint32_t idle;
+	/* relaxed, for statistics and the watchdog: it is in the poller. */
+	alignas(SPG__CACHELINE) _Atomic bool asleep;
 	struct spg__runq runq;
 	struct spg__timers timers;
 	alignas(SPG__CACHELINE) struct spg__counters counters;
@@ -127,7 +128,7 @@ struct spg__sched {
 	void (*coro_ended)(void);
 
 	alignas(SPG__CACHELINE) _Atomic uint64_t sleeping[SPG__SHARDS_MAX / 64];
-	alignas(SPG__CACHELINE) _Atomic int32_t spinners;
+	alignas(SPG__CACHELINE) _Atomic uint64_t spinning[SPG__SHARDS_MAX / 64];
 	alignas(SPG__CACHELINE) _Atomic bool running;
 	_Atomic bool stopping; /* main has ended: ends are counted */
 	_Atomic bool exiting;  /* no coroutine lives: loops end */

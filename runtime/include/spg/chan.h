@@ -63,45 +63,86 @@ SPG_API int spg_chan_send(spg_chan *c, const void *elem);
 SPG_API int spg_chan_recv(spg_chan *c, void *elem);
 
 /**
- * spg_chan_try_send - send if that needs no waiting.
+ * spg_chan_try_send - send a value if that needs no waiting.
+ * @c:    borrowed
+ * @elem: elem_size bytes, copied; may be NULL when elem_size is 0
  *
- * Return: 0; -EAGAIN: it would block; -EPIPE, -EINVAL as spg_chan_send.
- * Cancellation: none: contexts are ignored. Threads: any. Allocates: nothing. Since: 0.1.
+ * Return: 0, or, and then nothing was sent,
+ *   -EAGAIN  no receiver waits and the buffer is full
+ *   -EPIPE   the channel is closed
+ *   -EINVAL  c is NULL, or elem is NULL and values have a size
+ * Cancellation: none: contexts are ignored. Threads: any; never parks. Allocates: nothing.
+ * Source: Go spec, "Select statements" (a send beside a default). Since: 0.1.
  */
 SPG_API int spg_chan_try_send(spg_chan *c, const void *elem);
 
 /**
- * spg_chan_try_recv - receive if that needs no waiting.
+ * spg_chan_try_recv - take the oldest value from a channel if that needs no waiting.
+ * @c:    borrowed
+ * @elem: receives elem_size bytes, zeroed on -EPIPE; NULL drops the value
  *
- * Return: 0; -EAGAIN: it would block; -EPIPE, -EINVAL as spg_chan_recv.
- * Cancellation: none: contexts are ignored. Threads: any. Allocates: nothing. Since: 0.1.
+ * Return: 0, or
+ *   -EAGAIN  there is none, and no sender waits
+ *   -EPIPE   closed and drained
+ *   -EINVAL  c is NULL
+ * Cancellation: none: contexts are ignored. Threads: any; never parks. Allocates: nothing.
+ * Source: Go spec, "Select statements" (a receive beside a default). Since: 0.1.
  */
 SPG_API int spg_chan_try_recv(spg_chan *c, void *elem);
 
 /**
- * spg_chan_close - no more values will be sent.
+ * spg_chan_close - say that no more values will be sent.
+ * @c: borrowed
  *
- * Wakes every waiter: receivers get -EPIPE once the buffer is drained, senders at once.
+ * Wakes every waiter: senders get -EPIPE at once, receivers once the buffer is drained.
  *
- * Return: 0; -EPIPE: it was closed already; -EINVAL: c is NULL.
- * Cancellation: none. Threads: any. Allocates: nothing. Source: Go spec, "Close". Since: 0.1.
+ * Return: 0, or
+ *   -EPIPE   it was closed already
+ *   -EINVAL  c is NULL
+ * Cancellation: none. Threads: any; never parks. Allocates: nothing. Source: Go spec,
+ * "Close". Since: 0.1.
  */
 SPG_API int spg_chan_close(spg_chan *c);
 
-/** spg_chan_len - values in the buffer now; 0 for NULL. Threads: any. Since: 0.1. */
+/**
+ * spg_chan_len - how many values a channel's buffer holds now.
+ * @c: borrowed
+ *
+ * Return: values, old as soon as told; 0 for NULL.
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: Go spec, "Length and
+ * capacity". Since: 0.1.
+ */
 SPG_API size_t spg_chan_len(const spg_chan *c);
 
-/** spg_chan_cap - the capacity; 0 for NULL. Threads: any. Since: 0.1. */
+/**
+ * spg_chan_cap - how many values a channel's buffer can hold.
+ * @c: borrowed
+ *
+ * Return: the capacity given to spg_chan_new; 0 for NULL.
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: Go spec, "Length and
+ * capacity". Since: 0.1.
+ */
 SPG_API size_t spg_chan_cap(const spg_chan *c);
 
-/** spg_chan_ref - one reference more. Returns c. NULL is passed through. Threads: any. Since: 0.1. */
+/**
+ * spg_chan_ref - take one more reference to a channel.
+ * @c: NULL is passed through
+ *
+ * Return: c.
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: -. Since: 0.1.
+ */
 SPG_API spg_chan *spg_chan_ref(spg_chan *c);
 
 /**
- * spg_chan_unref - give a reference back; the last one frees the channel.
- * @c: NULL is allowed. Nobody may wait on it with the last reference.
+ * spg_chan_unref - give a reference to a channel back; the last one frees it.
+ * @c: NULL does nothing; nobody may wait on it by then: that ends the process
  *
- * Buffered values are dropped. Return: nothing. Threads: any. Since: 0.1.
+ * Values in the buffer are dropped; it does not close. A peer may give the last reference
+ * back as soon as it has seen the value or the close: no call touches the channel after.
+ *
+ * Return: nothing.
+ * Cancellation: none. Threads: any. Allocates: nothing; the last one frees. Source: -.
+ * Since: 0.1.
  */
 SPG_API void spg_chan_unref(spg_chan *c);
 

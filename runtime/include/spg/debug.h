@@ -44,8 +44,11 @@ typedef struct spg_stats_t {
  *
  * A snapshot of counters that move: sums may differ by what happened meanwhile.
  *
- * Return: 0; -ESRCH: no runtime is running; -EINVAL: out is NULL.
- * Cancellation: none. Threads: any. Allocates: nothing. Source: -. Since: 0.1.
+ * Return: 0, or
+ *   -ESRCH   no runtime is running; out is all zero
+ *   -EINVAL  out is NULL
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: Go's runtime/metrics.
+ * Since: 0.1.
  */
 SPG_API int spg_stats(spg_stats_t *out);
 

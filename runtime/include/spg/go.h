@@ -50,65 +50,85 @@ SPG_API int spg__go_start(void *(*fn)(void *), void *arg);
 
 /**
  * spg_go_copy - run fn in a new coroutine with a private copy of data.
- * @fn:   gets the copy, which is freed when it returns
- * @data: size bytes; may be NULL when size is 0
- * @size: any
+ * @fn:   gets the copy, aligned for any type, which is freed when fn returns
+ * @data: size bytes, borrowed; may be NULL when size is 0
+ * @size: bytes, any
  *
- * Return: 0, or as spg_go.
- * Cancellation: none. Threads: any. Allocates: the copy. Source: -. Since: 0.1.
+ * Return: 0, or
+ *   -ENOMEM  no memory
+ *   -EAGAIN  coroutines_max live already
+ *   -EINVAL  fn is NULL, or data is NULL and size is not 0
+ *   -ESRCH   no runtime is running
+ * Cancellation: none. Threads: any. Allocates: the copy, and from the runtime's pools.
+ * Source: -. Since: 0.1.
  */
 SPG_API int spg_go_copy(spg_fn fn, const void *data, size_t size);
 
 /**
- * spg_go_attr - run fn in a new coroutine with attributes.
- * @a:   NULL: the defaults
+ * spg_go_attr - run fn(arg) in a new coroutine with attributes.
+ * @a:   borrowed; NULL: the defaults
  * @fn:  its function
- * @arg: passed to it
+ * @arg: passed to fn
  *
- * Return: 0, or as spg_go.
- * Cancellation: none. Threads: any. Allocates: from the runtime's pools. Source: -. Since: 0.1.
+ * Return: 0, or
+ *   -ENOMEM  no memory
+ *   -EAGAIN  coroutines_max live already
+ *   -EINVAL  fn is NULL, no such shard, or a stack that is too large
+ *   -ESRCH   no runtime is running
+ * Cancellation: none. Threads: any. Allocates: from the runtime's pools.
+ * Source: pthread_attr_init(3). Since: 0.1.
  */
 SPG_API int spg_go_attr(const spg_attr *a, spg_fn fn, void *arg);
 
 /**
- * spg_spawn - run fn in a new coroutine that can be joined and canceled.
- * @a:   NULL: the defaults
+ * spg_spawn - run fn(arg) in a new coroutine that can be joined and canceled.
+ * @a:   borrowed; NULL: the defaults
  * @fn:  its result is handed to spg_join
- * @arg: passed to it
+ * @arg: passed to fn
  *
- * Return: a handle, to be given to spg_join or spg_detach once; NULL for any error of spg_go.
- * Cancellation: none. Threads: any. Allocates: the handle. Source: pthread_create(3). Since: 0.1.
+ * It runs under a context of its own, a child of the caller's current one or of a->ctx.
+ *
+ * Return: a handle, to be given to spg_join or spg_detach once; NULL: no memory,
+ * coroutines_max live already, fn is NULL or a bad attribute, or no runtime is running.
+ * Cancellation: none. Threads: any. Allocates: the handle, and from the runtime's pools.
+ * Source: pthread_create(3). Since: 0.1.
  */
 SPG_API SPG_MUST_USE spg_task *spg_spawn(const spg_attr *a, void *(*fn)(void *), void *arg);
 
 /**
  * spg_join - wait until a task has returned; frees the handle.
- * @t:      after an error it is still the caller's
+ * @t:      gone afterwards; after an error it is still the caller's
  * @result: receives what its function returned; may be NULL
  *
+ * What the task did happened before this returns 0.
+ *
  * Return: 0, or
- *   -ECANCELED, -ETIMEDOUT  the caller's context ended first
- *   -EDEADLK                the task is the caller
- *   -EINVAL                 t is NULL
- * Cancellation: of the wait, not of the task. Threads: any. Allocates: nothing.
- * Source: pthread_join(3). Since: 0.1.
+ *   -ECANCELED  the caller's context was canceled first
+ *   -ETIMEDOUT  the caller's deadline passed first
+ *   -EDEADLK    the task is the caller
+ *   -EINVAL     t is NULL
+ *   -ENOMEM     a foreign thread's first call found no memory
+ * Cancellation: of the wait, not of the task. Threads: any; a coroutine parks and may
+ * resume on another thread. Allocates: nothing. Source: pthread_join(3). Since: 0.1.
  */
 SPG_API SPG_MUST_USE int spg_join(spg_task *t, void **result);
 
 /**
  * spg_task_cancel - cancel a task and its descendants, nobody else.
- * @t: borrowed
+ * @t: borrowed; one that has returned already is left as it is
  *
- * Return: 0; -EINVAL: t is NULL.
+ * Return: 0, or
+ *   -EINVAL  t is NULL
  * Cancellation: none. Threads: any. Allocates: nothing. Source: -. Since: 0.1.
  */
 SPG_API int spg_task_cancel(spg_task *t);
 
 /**
- * spg_detach - give up a handle; the task runs on.
+ * spg_detach - give up a handle; the task runs on, its result is dropped.
  * @t: gone afterwards
  *
- * Return: 0; -EINVAL: t is NULL.
+ * Return: 0, or
+ *   -EINVAL  t is NULL
  * Cancellation: none. Threads: any. Allocates: nothing. Source: pthread_detach(3). Since: 0.1.
  */
 SPG_API int spg_detach(spg_task *t);
@@ -123,10 +143,20 @@ SPG_API int spg_detach(spg_task *t);
  */
 SPG_API void spg_yield(void);
 
-/** spg_in_coroutine - is the caller a coroutine? Threads: any. Since: 0.1. */
+/**
+ * spg_in_coroutine - is the caller a coroutine?
+ *
+ * Return: true; false on a foreign thread.
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: -. Since: 0.1.
+ */
 SPG_API bool spg_in_coroutine(void);
 
-/** spg_id - the caller's id, unique in this process; 0 on a foreign thread. Threads: any. Since: 0.1. */
+/**
+ * spg_id - the caller's id.
+ *
+ * Return: a number no other coroutine of this process has or had; 0 on a foreign thread.
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: pthread_self(3). Since: 0.1.
+ */
 SPG_API uint64_t spg_id(void);
 
 /**
@@ -138,10 +168,21 @@ SPG_API uint64_t spg_id(void);
  */
 SPG_API void spg_set_name(const char *name);
 
-/** spg_shard - the shard that runs the caller; -1 on a foreign thread. Threads: any. Since: 0.1. */
+/**
+ * spg_shard - the shard that runs the caller.
+ *
+ * Return: 0 to spg_shards() - 1, true until the next blocking call unless the caller is
+ * pinned; -1 on a foreign thread.
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: sched_getcpu(3). Since: 0.1.
+ */
 SPG_API int spg_shard(void);
 
-/** spg_shards - how many shards run; 0 without a runtime. Threads: any. Since: 0.1. */
+/**
+ * spg_shards - how many shards run.
+ *
+ * Return: 1 to SPG_SHARDS_MAX; 0: no runtime is running.
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: -. Since: 0.1.
+ */
 SPG_API int spg_shards(void);
 
 /**
@@ -158,40 +199,69 @@ SPG_API size_t spg_stack_high_water(void);
 /**
  * spg_pin_self - stay on the shard that runs the caller now.
  *
- * Return: 0; -ESRCH: the caller is no coroutine.
- * Cancellation: none. Threads: coroutines. Allocates: nothing. Source: -. Since: 0.1.
+ * Return: 0, or
+ *   -ESRCH  the caller is no coroutine
+ * Cancellation: none. Threads: coroutines. Allocates: nothing. Source: Go's
+ * runtime.LockOSThread. Since: 0.1.
  */
 SPG_API int spg_pin_self(void);
 
-/** spg_unpin_self - may be stolen again. Return: 0; -ESRCH: no coroutine. Since: 0.1. */
+/**
+ * spg_unpin_self - let other shards take the caller again.
+ *
+ * Return: 0, also when it was not pinned, or
+ *   -ESRCH  the caller is no coroutine
+ * Cancellation: none. Threads: coroutines. Allocates: nothing. Source: Go's
+ * runtime.UnlockOSThread. Since: 0.1.
+ */
 SPG_API int spg_unpin_self(void);
 
 /**
- * spg_key_create - a key for values of each coroutine and thread.
+ * spg_key_create - make a key for values of each coroutine and foreign thread.
  * @key:  receives it
  * @dtor: called with a value that is not NULL when its coroutine or thread ends; may be NULL
  *
- * Return: 0; -EAGAIN: 1,024 keys are in use; -EINVAL: key is NULL.
- * Cancellation: none. Threads: any. Allocates: nothing. Source: pthread_key_create(3). Since: 0.1.
+ * Destructors may set values again: they are called up to four times.
+ *
+ * Return: 0, or
+ *   -EAGAIN  1,024 keys are in use
+ *   -EINVAL  key is NULL
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: pthread_key_create(3).
+ * Since: 0.1.
  */
 SPG_API int spg_key_create(spg_key *key, void (*dtor)(void *));
 
 /**
- * spg_key_set - set the caller's value.
+ * spg_key_set - set the caller's value under a key.
+ * @key:   of spg_key_create
+ * @value: borrowed; a former value is forgotten, no destructor runs
  *
- * Return: 0; -EINVAL: no such key; -ENOMEM.
- * Cancellation: none. Threads: any. Allocates: the first time. Source: pthread_setspecific(3). Since: 0.1.
+ * Return: 0, or
+ *   -EINVAL  no such key
+ *   -ENOMEM  no memory
+ * Cancellation: none. Threads: any. Allocates: room for the caller's values, at times.
+ * Source: pthread_setspecific(3). Since: 0.1.
  */
 SPG_API int spg_key_set(spg_key key, const void *value);
 
-/** spg_key_get - the caller's value; NULL: none was set, or no such key. Threads: any. Since: 0.1. */
+/**
+ * spg_key_get - the caller's value under a key.
+ * @key: of spg_key_create
+ *
+ * Return: the value; NULL: none was set, or no such key.
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: pthread_getspecific(3).
+ * Since: 0.1.
+ */
 SPG_API void *spg_key_get(spg_key key);
 
 /**
- * spg_key_delete - give a key back; values are forgotten, no destructor runs.
+ * spg_key_delete - give a key back; its values are forgotten, no destructor runs.
+ * @key: of spg_key_create
  *
- * Return: 0; -EINVAL: no such key.
- * Cancellation: none. Threads: any. Allocates: nothing. Source: pthread_key_delete(3). Since: 0.1.
+ * Return: 0, or
+ *   -EINVAL  no such key
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: pthread_key_delete(3).
+ * Since: 0.1.
  */
 SPG_API int spg_key_delete(spg_key key);
 

@@ -57,64 +57,89 @@ typedef struct spg_serve_opts {
 SPG__EXTERN_C_BEGIN
 
 /**
- * spg_listen - a listening socket (stream), or a bound one (datagram).
- * @network: see above
- * @address: see above; an empty host is every address
- * @o:       NULL: the defaults
+ * spg_listen - a listening socket, or for datagram networks a bound one.
+ * @network: tcp tcp4 tcp6 udp udp4 udp6 unix unixgram unixpacket
+ * @address: as above; an empty host is every address of this machine
+ * @o:       borrowed; NULL: the defaults
  *
- * SO_REUSEADDR is set. "tcp" without a host listens on IPv6 and IPv4 where both are there.
+ * TCP sockets have SO_REUSEADDR. "tcp" and "udp" without a host take IPv6 and IPv4 with one
+ * socket, and IPv4 alone where there is no IPv6. The descriptor is close-on-exec and in
+ * blocking mode.
  *
  * Return: a descriptor, to be closed with spg_close, or
- *   -EINVAL  bad text, or an option that does not fit
- *   other    the errno of socket, setsockopt, bind or listen: -EADDRINUSE, -EACCES ...
+ *   -EINVAL      bad text, an address of another family than the network's, or a bad option
+ *   -ENOENT      host or service is a name, and it has no address
+ *   -ENODEV      no interface has the name of the IPv6 zone
+ *   -EADDRINUSE  another listens there
+ *   other        the errno of socket(2), setsockopt(2), bind(2), chmod(2) or listen(2)
  * Cancellation: none. Threads: any. Allocates: nothing. Source: Go's net.Listen. Since: 0.1.
  */
 SPG_API int spg_listen(const char *network, const char *address, const spg_listen_opts *o);
 
 /**
  * spg_dial - a connected socket.
- * @network: see above
- * @address: see above; an empty host is this machine
- * @o:       NULL: the defaults
+ * @network: tcp tcp4 tcp6 udp udp4 udp6 unix unixgram unixpacket
+ * @address: as above; an empty host is this machine
+ * @o:       borrowed; NULL: the defaults
+ *
+ * Several addresses are tried as RFC 8305 says, families by turns, each with a head start
+ * of attempt_delay_ns on the next; the first to connect wins, the others are closed before
+ * the call returns. The descriptor is close-on-exec and in blocking mode.
  *
  * Return: a descriptor, to be closed with spg_close, or
- *   -EINVAL      bad text, or an option that does not fit
- *   -ECANCELED   the context was canceled
- *   -ETIMEDOUT   a deadline passed, or the peer did not answer
- *   other        the errno of socket, bind or connect: -ECONNREFUSED ...
- * Cancellation: yes; nothing stays open. Threads: any. Allocates: for several addresses.
- * Source: RFC 8305, Go's net.Dial. Since: 0.1.
+ *   -EINVAL         bad text, an address of another family than the network's, a bad option
+ *   -ENOENT         host or service is a name, and it has no address
+ *   -ENODEV         no interface has the name of the IPv6 zone
+ *   -EADDRNOTAVAIL  o->local is of another family than the address
+ *   -ECANCELED      the context was canceled
+ *   -ETIMEDOUT      a deadline passed, or the peer did not answer
+ *   -ENOMEM         no memory
+ *   other           the errno of socket(2), setsockopt(2), bind(2) or connect(2) for the
+ *                   first address that failed: -ECONNREFUSED, -ENETUNREACH ...
+ * Cancellation: yes; nothing stays open. A connection that was made counts. Threads: any; a
+ * coroutine parks and may resume on another thread. Allocates: for several addresses, until
+ * it returns. Source: RFC 8305, Go's net.Dial. Since: 0.1.
  */
 SPG_API int spg_dial(const char *network, const char *address, const spg_dial_opts *o);
 
 /**
  * spg_sockaddr_str - an address as text, as spg_dial takes it.
- * @buf: n bytes; 128 hold every address
+ * @sa:  IPv4, IPv6 or unix; borrowed
+ * @buf: receives "192.0.2.1:80", "[fe80::1%eth0]:80", "/path.sock" or "@abstract"
+ * @n:   bytes of buf, the final zero counted; 128 hold every address
  *
- * Return: the length without the final zero; -EINVAL: an unknown family; -ENOSPC: buf is
- * too small.
- * Cancellation: none. Threads: any. Allocates: nothing. Since: 0.1.
+ * Return: the length without the final zero, or
+ *   -EINVAL  sa or buf is NULL, or an unknown family
+ *   -ENOSPC  it needs more than n bytes; what is in buf then is unspecified
+ * Cancellation: none. Threads: any. Allocates: nothing. Source: inet_ntop(3), Go's
+ * net.Addr. Since: 0.1.
  */
 SPG_API int spg_sockaddr_str(const struct sockaddr *sa, char *buf, size_t n);
 
 /**
- * spg_serve - accept connections and run a handler for each in a coroutine of its own.
- * @listen_fd: a listening stream socket; stays the caller's
+ * spg_serve - accept connections, and run a handler for each in a coroutine of its own.
+ * @listen_fd: a listening stream or unixpacket socket; stays the caller's
  * @handler:   serves one connection and closes fd
- * @arg:       passed to it
- * @o:         NULL: the defaults
+ * @arg:       passed to handler
+ * @o:         borrowed; NULL: the defaults
  *
- * Accepts until its context ends; a connection counts as open while its handler runs. At
- * the limit further ones wait in the backlog. Out of descriptors or memory it pauses until
- * a handler has ended. Then it stops accepting, waits for the handlers up to drain_ns,
- * cancels the rest, and waits for them. The handlers' context is not the caller's: it ends
+ * Accepts until the caller's context ends or listen_fd is closed. A connection is open
+ * while its handler runs; at the limit further ones wait in the kernel's backlog. Out of
+ * descriptors or memory it pauses until a handler ends, or tries again after 5 ms, then
+ * longer, up to 1 s. In the end it stops accepting, waits for the handlers up to drain_ns,
+ * cancels their context, and waits for them. Their context is none of the caller's: it ends
  * when the drain is over, or with the runtime.
  *
  * Return: 0 after the drain, or
- *   -EINVAL, -ENOTSOCK, -EBADF ...  the descriptor does not accept; handlers were drained
- *   -ENOMEM                         no memory to begin with
- * Cancellation: ends it, with 0. Threads: any. Allocates: a node per connection.
- * Source: Go's net/http Serve. Since: 0.1.
+ *   -EINVAL    handler is NULL, or listen_fd does not listen
+ *   -EBADF     listen_fd is not open
+ *   -ENOTSOCK  listen_fd is no socket
+ *   -ESRCH     no runtime is running
+ *   -ENOMEM    no memory to begin with
+ *   other      the errno of accept4(2) that does not pass; the handlers were drained
+ * Cancellation: ends it, with 0. Threads: any; a coroutine parks and may resume on another
+ * thread. Allocates: a node a connection, until its handler starts. Source: accept(2), Go's
+ * http.Server.Serve. Since: 0.1.
  */
 SPG_API int spg_serve(int listen_fd, void (*handler)(int fd, void *arg), void *arg,
 		      const spg_serve_opts *o);

@@ -82,11 +82,15 @@ SPG_API int spg_run(const spg_config *cfg, int (*main_fn)(void *), void *arg);
 
 /**
  * spg_start - start the runtime in the background of an existing program.
- * @cfg: NULL: spg_config_init's values
+ * @cfg: borrowed, copied; its strings must live until spg_stop; NULL: spg_config_init's values
  *
- * Return: 0, or as spg_run: -EALREADY, -EINVAL, -ENOMEM, io_uring's errno.
+ * Return: 0, or
+ *   -EALREADY  a runtime is running, or the caller is a coroutine
+ *   -EINVAL    a bad value in cfg or the environment, named on stderr
+ *   -ENOMEM    no memory
+ *   other      the errno of io_uring's set-up, explained by one line on stderr
  * Cancellation: none. Threads: foreign only. Allocates: yes, until spg_stop.
- * Source: -. Since: 0.1.
+ * Source: io_uring_setup(2). Since: 0.1.
  */
 SPG_API int spg_start(const spg_config *cfg);
 

@@ -95,21 +95,23 @@ SPG__EXTERN_C_BEGIN
 /**
  * spg_select - run exactly one of the cases.
  * @cases: n of them; the chosen one's err is its result: 0, -EPIPE, or a descriptor's error
- * @n:     any
+ * @n:     how many; 0 waits for the context's end
  *
  * Chooses uniformly at random among the ready cases; with none ready the default, if
  * there is one; else it parks until one is. A NULL channel is never ready. AFTER counts
  * from the entry of the call. READABLE, WRITABLE and JOINED report only: nothing is read
  * or joined. The same channel may stand in several cases.
  *
- * Return: the index of the case that ran, or
- *   -ECANCELED, -ETIMEDOUT  the context ended first; no case ran
- *   -EINVAL                 a malformed case (unknown kind, NULL value pointer of a sized
- *                           send, negative descriptor, NULL task), or cases is NULL and n > 0
- *   -ENOMEM                 more than a handful of cases, and no memory for their nodes
+ * Return: the index of the case that ran, or, and then none did,
+ *   -ECANCELED  the context was canceled
+ *   -ETIMEDOUT  the context's deadline passed first
+ *   -EINVAL     a malformed case (unknown kind, NULL value pointer of a sized send, negative
+ *               descriptor, NULL task), or cases is NULL and n > 0, or n > 2^31 - 1
+ *   -ENOMEM     more than 4 cases, and no memory for their nodes; or a foreign thread's
+ *               first call found none
  * Cancellation: yes. Threads: any; a coroutine parks and may resume on another thread.
- * Allocates: only beyond 4 cases, or for descriptors. Source: Go spec, "Select statements".
- * Since: 0.1.
+ * Allocates: nothing for 4 cases or fewer; beyond, and for descriptors, until it returns.
+ * Source: Go spec, "Select statements". Since: 0.1.
  */
 SPG_API int spg_select(spg_case *cases, size_t n);
 

@@ -1,0 +1,162 @@
+/*
+ * Sockets.
+ */
+#include "io/call.h"
+
+#include "coro/fault.h"
+#include "io/fdtab.h"
+
+#include <spg/io.h>
+
+/* A fault makes moves short, as a signal or a full buffer may. */
+static inline unsigned move_len(size_t len)
+{
+	return spg__unlikely(len > 1 && spg__fault(SPG__FAULT_SHORT) < 0) ? 1 : spg__io_len(len);
+}
+
+static int recv_once(int fd, void *buf, size_t len, int flags)
+{
+	struct io_uring_sqe sqe;
+
+	spg__io_prep(&sqe, IORING_OP_RECV, fd, buf, move_len(len), 0);
+	sqe.msg_flags = (uint32_t)flags;
+	return spg__io(&sqe, POLLIN);
+}
+
+/* May MSG_WAITALL go on after a short receive? On the ring it has done so already. */
+static bool waits_for_all(int fd, int flags)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	return (flags & MSG_WAITALL) != 0 && (flags & (MSG_DONTWAIT | MSG_PEEK)) == 0 &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
+}
+
+ssize_t spg_recv(int fd, void *buf, size_t len, int flags)
+{
+	ssize_t got = recv_once(fd, buf, len, flags);
+	size_t done;
+
+	if (spg__likely((flags & MSG_WAITALL) == 0) || got <= 0 || (size_t)got == len || !waits_for_all(fd, flags))
+		return got;
+	for (done = (size_t)got; done < len; done += (size_t)got) {
+		got = recv_once(fd, (char *)buf + done, len - done, flags);
+		if (got <= 0)
+			break;
+	}
+	return (ssize_t)done;
+}
+
+ssize_t spg_send(int fd, const void *buf, size_t len, int flags)
+{
+	struct io_uring_sqe sqe;
+
+	spg__io_prep(&sqe, IORING_OP_SEND, fd, buf, move_len(len), 0);
+	sqe.msg_flags = (uint32_t)flags | MSG_NOSIGNAL;
+	return spg__io(&sqe, POLLOUT);
+}
+
+ssize_t spg_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct io_uring_sqe sqe;
+
+	spg__io_prep(&sqe, IORING_OP_RECVMSG, fd, msg, 1, 0);
+	sqe.msg_flags = (uint32_t)flags;
+	/* Errors wait in a queue of their own. */
+	return spg__io(&sqe, flags & MSG_ERRQUEUE ? POLLERR : POLLIN);
+}
+
+ssize_t spg_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct io_uring_sqe sqe;
+
+	spg__io_prep(&sqe, IORING_OP_SENDMSG, fd, msg, 1, 0);
+	sqe.msg_flags = (uint32_t)flags | MSG_NOSIGNAL;
+	return spg__io(&sqe, POLLOUT);
+}
+
+ssize_t spg_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *addr, socklen_t *addr_len)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = move_len(len) };
+	struct msghdr msg = { .msg_name = addr, .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t got;
+
+	if (addr == NULL)
+		return spg_recv(fd, buf, len, flags);
+	if (addr_len == NULL)
+		return -EFAULT;
+	msg.msg_namelen = *addr_len;
+	got = spg_recvmsg(fd, &msg, flags);
+	if (got >= 0)
+		*addr_len = msg.msg_namelen;
+	return got;
+}
+
+ssize_t spg_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t addr_len)
+{
+	struct iovec iov = { .iov_base = (void *)buf, .iov_len = spg__io_len(len) };
+	struct msghdr msg = {
+		.msg_name = (void *)addr, .msg_namelen = addr_len, .msg_iov = &iov, .msg_iovlen = 1
+	};
+
+	return addr != NULL ? spg_sendmsg(fd, &msg, flags) : spg_send(fd, buf, len, flags);
+}
+
+int spg_accept4(int fd, struct sockaddr *addr, socklen_t *addr_len, int flags)
+{
+	struct io_uring_sqe sqe;
+
+	spg__io_prep(&sqe, IORING_OP_ACCEPT, fd, addr, 0, (uint64_t)(uintptr_t)addr_len);
+	sqe.accept_flags = (uint32_t)flags;
+	return spg__io(&sqe, POLLIN);
+}
+
+int spg_accept(int fd, struct sockaddr *addr, socklen_t *addr_len)
+{
+	return spg_accept4(fd, addr, addr_len, 0);
+}
+
+/* The handshake goes on by itself: its end makes the socket writable. */
+static int await_connected(int fd, uint32_t word)
+{
+	int err = spg__io_ready(fd, POLLOUT), value = 0;
+	socklen_t len = sizeof(value);
+
+	if (err < 0)
+		return err;
+	if (spg__fdtab_word(fd) != word)
+		return -ECANCELED;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &len) < 0)
+		return -errno;
+	return -value;
+}
+
+int spg_connect(int fd, const struct sockaddr *addr, socklen_t addr_len)
+{
+	struct io_uring_sqe sqe;
+	uint32_t word = spg__fdtab_word(fd);
+	int err;
+
+	spg__io_prep(&sqe, IORING_OP_CONNECT, fd, addr, 0, addr_len);
+	err = spg__io(&sqe, POLLOUT);
+	return err == -EINPROGRESS ? await_connected(fd, word) : err;
+}
+
+int spg_shutdown(int fd, int how)
+{
+	struct io_uring_sqe sqe;
+
+	spg__io_prep(&sqe, IORING_OP_SHUTDOWN, fd, NULL, (unsigned)how, 0);
+	return spg__io(&sqe, 0);
+}
+
+int spg_socket(int domain, int type, int protocol)
+{
+	int err = spg__io_entry(), fd;
+
+	if (err < 0)
+		return err;
+	fd = socket(domain, type, protocol); /* it never waits: cheaper than by the ring */
+	return fd < 0 ? -errno : fd;
+}

@@ -1,0 +1,456 @@
+#include "io_calls.h"
+
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+
+/* Long enough to be waiting when it passes; the result is the same if not. */
+#define MOMENT_NS (2 * SPG_MS)
+
+static void fill(int fd)
+{
+	static char block[65536];
+	int flags = fcntl(fd, F_GETFL);
+
+	T_EQ(fcntl(fd, F_SETFL, flags | O_NONBLOCK), 0);
+	for (size_t n = sizeof(block); n > 0;) {
+		if (write(fd, block, n) < 0)
+			n /= 2;
+	}
+	T_EQ(fcntl(fd, F_SETFL, flags), 0);
+}
+
+static int listen_unix(struct sockaddr_un *name, socklen_t *len, int backlog)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* A bind without a name: the kernel chooses an abstract one. */
+	*name = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	T_EQ(bind(fd, (struct sockaddr *)name, sizeof(sa_family_t)), 0);
+	*len = sizeof(*name);
+	T_EQ(getsockname(fd, (struct sockaddr *)name, len), 0);
+	T_EQ(listen(fd, backlog), 0);
+	return fd;
+}
+
+static void env_open(struct env *e, bool nonblocking)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.u64 = 42 };
+	int flags = O_CLOEXEC | (nonblocking ? O_NONBLOCK : 0), sock_flags, pair[2];
+
+	sock_flags = SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+	T_EQ(pipe2(e->pipe, flags), 0);
+	T_EQ(pipe2(e->full, flags), 0);
+	fill(e->full[1]);
+	T_EQ(pipe2(pair, flags), 0);
+	close(pair[0]);
+	e->broken = pair[1];
+	T_EQ(pipe2(pair, flags), 0);
+	close(pair[1]);
+	e->ended = pair[0];
+	T_EQ(socketpair(AF_UNIX, sock_flags, 0, e->sock), 0);
+	T_EQ(fcntl(e->sock[1], F_SETFL, 0), 0); /* the test's own end */
+	T_EQ(socketpair(AF_UNIX, sock_flags, 0, pair), 0);
+	e->full_sock = pair[0];
+	e->full_peer = pair[1];
+	fill(e->full_sock);
+	T_EQ(socketpair(AF_UNIX, sock_flags, 0, pair), 0);
+	close(pair[1]);
+	e->ended_sock = pair[0];
+	snprintf(e->path, sizeof(e->path), "/tmp/spg-test-io-XXXXXX");
+	T_OK(mkdtemp(e->path) != NULL);
+	e->dir = open(e->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	e->file = openat(e->dir, "file", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	T_EQ(pwrite(e->file, "0123456789", 10, 0), 10);
+	e->listener = listen_unix(&e->listener_name, &e->listener_name_len, 16);
+	T_EQ(fcntl(e->listener, F_SETFL, nonblocking ? O_NONBLOCK : 0), 0);
+	e->crowded = listen_unix(&e->crowded_name, &e->crowded_name_len, 0);
+	e->guest = guest_of(&e->crowded_name, e->crowded_name_len);
+	e->epoll = epoll_create1(EPOLL_CLOEXEC);
+	T_EQ(epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->pipe[0], &event), 0);
+}
+
+static void env_close(struct env *e)
+{
+	static const char *const names[] = { "file", "new", "moved", "link", "symlink", "copy", "fifo" };
+	int fds[] = { e->pipe[0], e->pipe[1], e->full[0], e->full[1], e->broken, e->ended, e->sock[0], e->sock[1],
+		      e->full_sock, e->full_peer, e->ended_sock, e->file, e->listener, e->crowded, e->guest, e->epoll };
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		T_EQ(close(fds[i]), 0); /* nothing of spg's has closed another's number */
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		unlinkat(e->dir, names[i], 0);
+	unlinkat(e->dir, "sub", AT_REMOVEDIR);
+	close(e->dir);
+	T_EQ(rmdir(e->path), 0);
+}
+
+/* The call under test, for failures on other threads. */
+static const char *current;
+
+#define C_EQ(call, value)                                                                          \
+	do {                                                                                       \
+		long long c_got = (long long)(call), c_want = (long long)(value);                  \
+		if (c_got != c_want)                                                               \
+			t_fail(__FILE__, __LINE__, "spg_%s: %s is %lld (%s), expected %lld", current, #call, \
+			       c_got, spg_strerror((int)c_got), c_want);                            \
+	} while (0)
+
+static void run_case(io_case fn, ssize_t result, bool nonblocking)
+{
+	struct env e;
+
+	if (fn == NULL)
+		return;
+	env_open(&e, nonblocking);
+	C_EQ(fn(&e), result);
+	env_close(&e);
+}
+
+/* Once on each file system that may lack them. */
+static bool lacks_xattr(const struct io_call *call)
+{
+	struct env e;
+	int res = 0;
+
+	if (strstr(call->name, "xattr") == NULL)
+		return false;
+	env_open(&e, false);
+	res = fsetxattr(e.file, "user.spg", "value", 5, 0);
+	env_close(&e);
+	if (res < 0)
+		fprintf(stderr, "SKIP spg_%s: no user attributes in /tmp\n", call->name);
+	return res < 0;
+}
+
+static void run_deadline(io_case fn, bool nonblocking)
+{
+	struct env e;
+	int64_t started, took;
+
+	env_open(&e, nonblocking);
+	started = spg_now();
+	{
+		SPG_TIMEOUT_SCOPE(MOMENT_NS);
+		C_EQ(fn(&e), -ETIMEDOUT);
+	}
+	took = spg_now() - started;
+	T_OK(took >= MOMENT_NS);
+	if (!t_sanitized())
+		T_OK(took < 5 * SPG_SEC);
+	env_close(&e);
+}
+
+static void *cancel_soon(void *arg)
+{
+	struct timespec moment = { .tv_nsec = MOMENT_NS };
+
+	nanosleep(&moment, NULL);
+	spg_ctx_cancel(arg);
+	return NULL;
+}
+
+static void run_cancel(io_case fn, bool nonblocking)
+{
+	spg_ctx *ctx = spg_ctx_new(NULL), *before = spg_ctx_enter(ctx);
+	pthread_t thread;
+	struct env e;
+
+	env_open(&e, nonblocking);
+	T_EQ(pthread_create(&thread, NULL, cancel_soon, ctx), 0);
+	C_EQ(fn(&e), -ECANCELED);
+	T_EQ(pthread_join(thread, NULL), 0);
+	env_close(&e);
+	/* From now on every call fails on entry. */
+	env_open(&e, nonblocking);
+	C_EQ(fn(&e), -ECANCELED);
+	env_close(&e);
+	spg_ctx_leave(before);
+	spg_ctx_unref(ctx);
+}
+
+/* A context that has ended fails the call although it would succeed. */
+static void run_entry(const struct io_call *call)
+{
+	spg_ctx *ctx, *before;
+	struct env e;
+
+	if (strcmp(call->name, "close") == 0 || call->wait != read_wait)
+		return;
+	ctx = spg_ctx_new(NULL);
+	before = spg_ctx_enter(ctx);
+	spg_ctx_cancel(ctx);
+	env_open(&e, false);
+	put(e.pipe[1], "abc");
+	C_EQ(spg_read(e.pipe[0], (char[8]){ 0 }, 8), -ECANCELED);
+	T_EQ(read(e.pipe[0], (char[8]){ 0 }, 8), 3);
+	env_close(&e);
+	spg_ctx_leave(before);
+	spg_ctx_unref(ctx);
+}
+
+struct mode {
+	const struct io_call *call;
+	bool ring;
+};
+
+/* Everything about one call, on the calling coroutine or thread. */
+static int run_call(void *arg)
+{
+	const struct mode *mode = arg;
+	const struct io_call *call = mode->call;
+
+	current = call->name;
+	if (lacks_xattr(call))
+		return 0;
+	for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
+		run_case(call->good, call->good_result, nonblocking);
+		run_case(call->bad, call->bad_result, nonblocking);
+		run_case(call->eof, 0, nonblocking);
+		if (call->wait == NULL || ((call->flags & IO_RING_ONLY) && !mode->ring))
+			continue;
+		run_deadline(call->wait, nonblocking);
+		run_cancel(call->wait, nonblocking);
+	}
+	run_entry(call);
+	return 0;
+}
+
+/* Goal: each call of the list does what its system call does, on the ring. */
+static int each_on_the_ring(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < IO_CALLS; i++)
+		run_call(&(struct mode){ .call = &io_calls[i], .ring = true });
+	return 0;
+}
+
+START_TEST(every_call_works_on_the_ring)
+{
+	t_run((unsigned)_i, each_on_the_ring, NULL);
+}
+END_TEST
+
+/* Goal: the same where the kernel lacks the operation. */
+static void run_without(const char *also)
+{
+	for (size_t i = 0; i < IO_CALLS; i++) {
+		spg_config cfg = t_config(2);
+		struct mode mode = { .call = &io_calls[i] };
+		char disable[64];
+
+		if (io_calls[i].disable == NULL)
+			continue;
+		snprintf(disable, sizeof(disable), "%s%s", io_calls[i].disable, also);
+		cfg.disable = disable;
+		T_EQ(t_run_config(&cfg, run_call, &mode), 0);
+	}
+}
+
+START_TEST(every_call_works_without_its_operation)
+{
+	run_without("");
+}
+END_TEST
+
+START_TEST(every_call_works_without_poll_too)
+{
+	run_without(",op:poll");
+}
+END_TEST
+
+/* Goal: the same on a foreign thread, with a runtime beside it and without. */
+static void run_foreign(bool runtime)
+{
+	for (size_t i = 0; i < IO_CALLS; i++) {
+		if (strcmp(io_calls[i].name, "uring") == 0 && !runtime) {
+			T_EQ(spg_uring(prep_linked, NULL, NULL), -EINVAL);
+			T_EQ(spg_uring(prep_read, &(int){ 0 }, NULL), -ESRCH);
+			continue;
+		}
+		run_call(&(struct mode){ .call = &io_calls[i] });
+	}
+}
+
+START_TEST(every_call_works_on_a_foreign_thread)
+{
+	run_foreign(false);
+}
+END_TEST
+
+START_TEST(every_call_works_on_a_foreign_thread_beside_a_runtime)
+{
+	spg_config cfg = t_config(2);
+
+	T_EQ(spg_start(&cfg), 0);
+	run_foreign(true);
+	T_EQ(spg_stop(), 0);
+}
+END_TEST
+
+static bool listed(const char *name, size_t len)
+{
+	for (size_t i = 0; i < IO_CALLS; i++) {
+		if (strlen(io_calls[i].name) == len && memcmp(io_calls[i].name, name, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Goal: no call of the header is missing from the list above. */
+START_TEST(the_list_names_every_call_of_the_header)
+{
+	FILE *file = fopen("runtime/include/spg/io.h", "re");
+	char line[512];
+	unsigned seen = 0;
+
+	if (file == NULL)
+		T_SKIP("not run from the project's root");
+	while (fgets(line, sizeof(line), file) != NULL) {
+		const char *name = strstr(line, " spg_");
+
+		if (strncmp(line, "SPG_API", 7) != 0 || name == NULL)
+			continue;
+		name += 5;
+		seen++;
+		if (!listed(name, strcspn(name, "(")))
+			t_fail(__FILE__, __LINE__, "not tested: %s", line);
+	}
+	fclose(file);
+	T_EQ(seen, IO_CALLS);
+}
+END_TEST
+
+/* Kinds of descriptors that a read waits on, and what makes them readable. */
+struct kind {
+	const char *name;
+	void (*open)(int fds[2]); /* read from [0]; [1] makes it readable */
+	void (*feed)(int fds[2]);
+	ssize_t bytes;
+};
+
+static void open_pipe(int fds[2]) { T_EQ(pipe2(fds, O_CLOEXEC), 0); }
+static void open_stream(int fds[2]) { T_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0); }
+static void open_dgram(int fds[2]) { T_EQ(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0); }
+static void open_packet(int fds[2]) { T_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0); }
+static void open_eventfd(int fds[2])
+{
+	fds[0] = eventfd(0, EFD_CLOEXEC);
+	fds[1] = dup(fds[0]);
+}
+static void open_timerfd(int fds[2])
+{
+	fds[0] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	fds[1] = dup(fds[0]);
+}
+static void open_fifo(int fds[2])
+{
+	char path[] = "/tmp/spg-test-fifo-XXXXXX";
+
+	T_OK(mkdtemp(path) != NULL);
+	T_EQ(rmdir(path), 0);
+	T_EQ(mkfifo(path, 0600), 0);
+	fds[0] = open(path, O_RDWR | O_CLOEXEC);
+	fds[1] = dup(fds[0]);
+	T_EQ(unlink(path), 0);
+}
+static void open_tty(int fds[2])
+{
+	fds[1] = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	T_OK(fds[1] >= 0 && grantpt(fds[1]) == 0 && unlockpt(fds[1]) == 0);
+	fds[0] = open(ptsname(fds[1]), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	T_OK(fds[0] >= 0);
+}
+
+static void feed_text(int fds[2]) { put(fds[1], "hello\n"); }
+static void feed_count(int fds[2])
+{
+	uint64_t one = 1;
+
+	T_EQ(write(fds[1], &one, sizeof(one)), sizeof(one));
+}
+static void feed_timer(int fds[2])
+{
+	struct itimerspec now = { .it_value.tv_nsec = 1 };
+
+	T_EQ(timerfd_settime(fds[1], 0, &now, NULL), 0);
+}
+
+static const struct kind kinds[] = {
+	{ "pipe", open_pipe, feed_text, 6 },	  { "fifo", open_fifo, feed_text, 6 },
+	{ "stream", open_stream, feed_text, 6 },  { "datagram", open_dgram, feed_text, 6 },
+	{ "seqpacket", open_packet, feed_text, 6 }, { "tty", open_tty, feed_text, 6 },
+	{ "eventfd", open_eventfd, feed_count, 8 }, { "timerfd", open_timerfd, feed_timer, 8 },
+};
+
+struct feeder {
+	const struct kind *kind;
+	int *fds;
+};
+
+static void *feed_soon(void *arg)
+{
+	struct feeder *feeder = arg;
+	struct timespec moment = { .tv_nsec = MOMENT_NS };
+
+	nanosleep(&moment, NULL);
+	feeder->kind->feed(feeder->fds);
+	return NULL;
+}
+
+static int each_kind(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		for (int nonblocking = 0; nonblocking < 2; nonblocking++) {
+			struct feeder feeder = { .kind = &kinds[i] };
+			pthread_t thread;
+			int fds[2];
+
+			current = kinds[i].name;
+			kinds[i].open(fds);
+			feeder.fds = fds;
+			if (nonblocking)
+				T_EQ(fcntl(fds[0], F_SETFL, O_RDWR | O_NONBLOCK), 0);
+			{
+				SPG_TIMEOUT_SCOPE(MOMENT_NS);
+				C_EQ(spg_read(fds[0], (char[64]){ 0 }, 64), -ETIMEDOUT);
+			}
+			T_EQ(pthread_create(&thread, NULL, feed_soon, &feeder), 0);
+			C_EQ(spg_read(fds[0], (char[64]){ 0 }, 64), kinds[i].bytes);
+			T_EQ(pthread_join(thread, NULL), 0);
+			T_EQ(close(fds[0]), 0);
+			T_EQ(close(fds[1]), 0);
+		}
+	}
+	return 0;
+}
+
+/* Goal: a read waits on every kind of descriptor, nonblocking or not, and can be ended. */
+START_TEST(reads_wait_on_every_kind_of_descriptor)
+{
+	t_run((unsigned)_i, each_kind, NULL);
+}
+END_TEST
+
+START_TEST(reads_wait_on_every_kind_without_the_operation)
+{
+	spg_config cfg = t_config(2);
+
+	cfg.disable = "op:read";
+	T_EQ(t_run_config(&cfg, each_kind, NULL), 0);
+}
+END_TEST
+
+START_TEST(reads_wait_on_every_kind_on_a_foreign_thread)
+{
+	each_kind(NULL);
+}
+END_TEST
+
+T_MAIN(T_TEST(the_list_names_every_call_of_the_header), T_SHARDS(every_call_works_on_the_ring),
+       T_TEST(every_call_works_without_its_operation), T_TEST(every_call_works_without_poll_too),
+       T_TEST(every_call_works_on_a_foreign_thread),
+       T_TEST(every_call_works_on_a_foreign_thread_beside_a_runtime),
+       T_SHARDS(reads_wait_on_every_kind_of_descriptor), T_TEST(reads_wait_on_every_kind_without_the_operation),
+       T_TEST(reads_wait_on_every_kind_on_a_foreign_thread))
