@@ -2,7 +2,8 @@
 # their own. Floors in order: a folder includes itself and those before it (tools/check-layers).
 FLOORS := coro sched io runtime net fs
 
-# B: where everything is built. SAN: address,undefined or thread. WERROR=1 (or CI=true): warnings are errors.
+# B: where everything is built. SAN: address,undefined or thread. WERROR=1 (or CI=true): warnings
+# are errors.
 B ?= build
 SAN ?=
 PREFIX ?= /usr/local
@@ -14,7 +15,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SUFFIXES:
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -42,6 +43,11 @@ COMPILE := $(CC) $(CPPFLAGS) $(CFLAGS)
 LINK := $(CC) $(CFLAGS) $(LDFLAGS)
 ifneq ($(filter 1 true,$(CI) $(WERROR)),)
 WERROR_FLAG := -Werror
+endif
+
+# V=1 shows whole commands.
+ifneq ($(V),1)
+Q = @echo '  $(1) $(@:$(B)/%=%)';
 endif
 
 # The context switch is always linked statically.
@@ -94,26 +100,26 @@ $(B)/spg_probe.h: tools/probe $(B)/flags
 $(OBJS): override CFLAGS += $(LIB_FLAGS)
 $(B)/%.o: %.c $(B)/spg_probe.h
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(WERROR_FLAG) -MMD -MP -c $< -o $@
+	$(call Q,CC  )$(CC) $(CPPFLAGS) $(CFLAGS) $(WERROR_FLAG) -MMD -MP -c $< -o $@
 
 $(B)/libspg.a: $(OBJS)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call Q,AR  )$(AR) rcs $@ $^
 
 $(B)/libspg.so: $(OBJS)
-	$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL $(NO_UNDEFINED) -o $@ $^ $(LIBS)
+	$(call Q,LINK)$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL $(NO_UNDEFINED) -o $@ $^ $(LIBS)
 	@ln -sf libspg.so $(B)/$(SONAME)
 
 .SECONDEXPANSION:
 $(TOOL_BINS): $(B)/%: $$(call objects,tools/%.c tools/%/*.c)
-	$(LINK) -o $@ $^ $(if $(filter $@,$(TOOL_BINS_PLAIN)),-pthread,$(LIBS))
+	$(call Q,LINK)$(LINK) -o $@ $^ $(if $(filter $@,$(TOOL_BINS_PLAIN)),-pthread,$(LIBS))
 $(filter-out $(TOOL_BINS_PLAIN),$(TOOL_BINS)): $(B)/libspg.a
 
 $(TEST_BINS): %: %.o $(B)/test/t.o $(B)/libspg.a
-	$(LINK) -o $@ $^ $(LIBS) $(CHECK_LIBS)
+	$(call Q,LINK)$(LINK) -o $@ $^ $(LIBS) $(CHECK_LIBS)
 
 $(MODEL_BINS): %: %.o
-	$(LINK) -o $@ $^ -pthread
+	$(call Q,LINK)$(LINK) -o $@ $^ -pthread
 
 demo: all
 	@B=$(B) tools/demo

@@ -100,9 +100,9 @@ def head(extremes=False):
 def head_for(results):
     """Facts that stand above a table."""
     f = results["facts"]
-    return [f"{f['date']}, commit {f['commit']}, Linux {f['kernel']}, {f['cpus']} CPUs ({f['cpu_model']}), "
-            f"{f['go']}, {f['cc']}",
-            f"rounds {f['rounds']}, load average before the run {f['loadavg']}"]
+    return [f"{f['date']}, commit {f['commit']}, Linux {f['kernel']}, {f['cpus']} CPUs ({f['cpu_model']})",
+            f"{f['go']} (GOGC {f['gogc']}), {f['cc']}; rounds {f['rounds']}, load average before the run "
+            f"{f['loadavg']}"]
 
 
 def table(results):
@@ -127,8 +127,8 @@ def markdown(results):
 def chart(results):
     """Bars of the ratios; a tick marks each row's limit, a line the other program (1.0)."""
     rows = [r for r in ordered(results["rows"]) if r["ratio"] is not None]
-    left, width, bar, gap, scale_max = 470, 420, 16, 8, 1.5
-    height = 70 + len(rows) * (bar + gap)
+    left, top, width, bar, gap, scale_max = 470, 76, 420, 16, 8, 1.5
+    height = top + len(rows) * (bar + gap) + 14
     colour = {PASS: "#2a9d5c", MISS: "#c8453b", SHOWN: "#8a8f98"}
 
     def x(ratio):
@@ -139,18 +139,19 @@ def chart(results):
              '<rect width="100%" height="100%" fill="#ffffff"/>',
              '<text x="10" y="20" font-size="14">spg / the other; smaller is better, the black tick is the '
              'limit</text>',
-             f'<text x="10" y="38" fill="#555">{escape(head_for(results)[0])}</text>']
+             *(f'<text x="10" y="{38 + 16 * i}" font-size="11" fill="#555">{escape(text)}</text>'
+               for i, text in enumerate(head_for(results)))]
     for i, r in enumerate(rows):
-        y = 56 + i * (bar + gap)
+        y = top + i * (bar + gap)
         limit = r["limit"] if r["base"] else 1.0
         against = OTHERS[r["base_lane"]] if r["base"] else "its limit"
         parts += [f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{escape(r["row"])} / {against}</text>',
                   f'<rect x="{left}" y="{y}" width="{max(x(r["ratio"]) - left, 1):.1f}" height="{bar}" '
                   f'fill="{colour[r["verdict"]]}"/>',
-                  f'<text x="{x(r["ratio"]) + 6:.1f}" y="{y + 12}">{r["ratio"]:.3f}</text>']
+                  f'<text x="{left + width + 10}" y="{y + 12}">{r["ratio"]:.3f}</text>']
         if limit is not None:
             parts.append(f'<line x1="{x(limit):.1f}" x2="{x(limit):.1f}" y1="{y - 2}" y2="{y + bar + 2}" '
                          'stroke="#111" stroke-width="2"/>')
-    parts += [f'<line x1="{x(1):.1f}" x2="{x(1):.1f}" y1="48" y2="{height - 10}" stroke="#999" '
+    parts += [f'<line x1="{x(1):.1f}" x2="{x(1):.1f}" y1="{top - 8}" y2="{height - 10}" stroke="#999" '
               'stroke-dasharray="3 3"/>', "</svg>"]
     return "\n".join(parts) + "\n"

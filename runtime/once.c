@@ -15,6 +15,7 @@ struct once {
 	struct spg__waiter *runner;
 	struct spg__waitq queue;
 };
+#define NEVER_PENDING SPG__WORD_LOCKED
 _Static_assert(sizeof(struct once) <= sizeof(spg_once), "fits the public words");
 
 static void run(struct once *once, void (*fn)(void *), void *arg)
@@ -22,7 +23,7 @@ static void run(struct once *once, void (*fn)(void *), void *arg)
 	struct spg__list waiters;
 
 	fn(arg);
-	(void)spg__word_lock(&once->word);
+	(void)spg__word_lock(&once->word, NEVER_PENDING);
 	spg__waitq_take_all(&once->queue, &waiters);
 	spg__word_unlock(&once->word, DONE); /* ON1 [ON-a]: and what fn did */
 	spg__waitq_serve_all(&waiters);
@@ -41,7 +42,7 @@ static int wait_done(struct once *once, struct spg__wait *wait)
 	err = spg__waitq_park(&node, wait);
 	if (err == 0)
 		return 0;
-	word = spg__word_lock(&once->word);
+	word = spg__word_lock(&once->word, NEVER_PENDING);
 	left = spg__waitq_leave(&node);
 	spg__word_unlock(&once->word, word);
 	if (left)
@@ -58,7 +59,7 @@ static int slow(struct once *once, void (*fn)(void *), void *arg)
 
 	if (err < 0)
 		return err;
-	word = spg__word_lock(&once->word);
+	word = spg__word_lock(&once->word, NEVER_PENDING);
 	if (word == RUNNING && once->runner != wait.waiter) {
 		err = wait_done(once, &wait);
 	} else if (word == FRESH) {

@@ -179,6 +179,22 @@ static void release_parts(void)
 	rt.rings = NULL;
 }
 
+/*
+ * The first stack is there before anything runs: a coroutine that gets none later waits for
+ * one to come free, and the main coroutine would wait for ever.
+ */
+static int first_stack(void)
+{
+	struct spg__stack_cache cache = { 0 };
+	struct spg__stack *stack = spg__stack_get(&cache, (unsigned)spg__stack_class(0));
+
+	if (stack == NULL)
+		return -ENOMEM;
+	spg__stack_put(&cache, stack);
+	spg__stack_cache_flush(&cache);
+	return 0;
+}
+
 static int start_parts(void)
 {
 	struct spg__stacks_conf stacks = {
@@ -216,8 +232,11 @@ static int start_parts(void)
 	if (err == 0)
 		err = spg__sched_init(&sched, &spg__ring_poller);
 	if (err == 0)
+		err = first_stack();
+	if (err == 0)
 		err = spg__offload_init(&offload);
 	if (err < 0) {
+		spg__stacks_fini();
 		spg__free(rt.rings);
 		rt.rings = NULL;
 		return err;

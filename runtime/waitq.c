@@ -71,7 +71,7 @@ int spg__waitq_wait(struct spg__lock *lock, struct spg__waitq_node *node, struct
 	return 0;
 }
 
-spg__noinline uintptr_t spg__word_lock_slow(_Atomic uintptr_t *word)
+spg__noinline uintptr_t spg__word_lock_slow(_Atomic uintptr_t *word, uintptr_t pending)
 {
 	for (;;) {
 		for (int i = 0; i < SPINS_MAX; i++) {
@@ -79,7 +79,7 @@ spg__noinline uintptr_t spg__word_lock_slow(_Atomic uintptr_t *word)
 			uintptr_t seen = atomic_load_explicit(word, memory_order_relaxed);
 
 			/* acquire [E3]. */
-			if ((seen & SPG__WORD_LOCKED) == 0 &&
+			if ((seen & SPG__WORD_LOCKED) == 0 && seen != pending &&
 			    atomic_compare_exchange_weak_explicit(word, &seen, seen | SPG__WORD_LOCKED,
 								  memory_order_acquire, memory_order_relaxed))
 				return seen;

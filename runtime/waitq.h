@@ -89,24 +89,24 @@ int spg__waitq_wait(struct spg__lock *lock, struct spg__waitq_node *node, struct
 /*
  * A lock bit in a word that holds more, for objects whose last access must be the one that
  * makes the effect visible: the word's next value unlocks it too. Sections are as short as
- * those of spg__lock (L1). While the bit is set the word is the holder's alone.
+ * those of spg__lock (L1). A word that is exactly `pending` counts as locked.
  */
 #define SPG__WORD_LOCKED ((uintptr_t)2)
 
-uintptr_t spg__word_lock_slow(_Atomic uintptr_t *word);
+uintptr_t spg__word_lock_slow(_Atomic uintptr_t *word, uintptr_t pending);
 
 /* Sets the bit; returns the word without it. */
-static inline uintptr_t spg__word_lock(_Atomic uintptr_t *word)
+static inline uintptr_t spg__word_lock(_Atomic uintptr_t *word, uintptr_t pending)
 {
 	/* relaxed: the CAS decides. */
 	uintptr_t seen = atomic_load_explicit(word, memory_order_relaxed);
 
 	/* acquire [E3]: what the former holder wrote. */
-	if (spg__likely((seen & SPG__WORD_LOCKED) == 0 &&
+	if (spg__likely((seen & SPG__WORD_LOCKED) == 0 && seen != pending &&
 			atomic_compare_exchange_strong_explicit(word, &seen, seen | SPG__WORD_LOCKED,
 								memory_order_acquire, memory_order_relaxed)))
 		return seen;
-	return spg__word_lock_slow(word);
+	return spg__word_lock_slow(word, pending);
 }
 
 static inline void spg__word_unlock(_Atomic uintptr_t *word, uintptr_t value)

@@ -1,13 +1,19 @@
-#include "t.h"
+#include "test/t.h"
+
+#include "spg_probe.h"
 
 #include <dirent.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <sys/random.h>
 #include <time.h>
+#if SPG__HAVE_VALGRIND
+#include <valgrind/valgrind.h>
+#endif
 
-/* Bounds a test that hangs; sanitizers and Valgrind are slower. */
-#define TIMEOUT_S 60
+/* Bounds a test that hangs; tools/run-tests multiplies it where everything is slower. */
+#define TIMEOUT_S 30
+#define SHARDS_MAX 4
 
 _Noreturn void t_fail(const char *file, int line, const char *format, ...)
 {
@@ -25,6 +31,16 @@ _Noreturn void t_fail(const char *file, int line, const char *format, ...)
 	if (write(STDERR_FILENO, text, (size_t)n) < 0)
 		_exit(2);
 	_exit(1);
+}
+
+void t_skip(const char *function, const char *reason)
+{
+	size_t len = strlen(function);
+
+	/* Check calls the function of a test `name_fn`. */
+	if (len > 3 && strcmp(function + len - 3, "_fn") == 0)
+		len -= 3;
+	fprintf(stderr, "SKIP %.*s: %s\n", (int)len, function, reason);
 }
 
 spg_config t_config(unsigned shards)
@@ -157,6 +173,10 @@ bool t_tsan(void)
 
 bool t_sanitized(void)
 {
+#if SPG__HAVE_VALGRIND
+	if (RUNNING_ON_VALGRIND)
+		return true;
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 	return true;
 #elif defined(__has_feature)
@@ -167,6 +187,22 @@ bool t_sanitized(void)
 	return t_tsan();
 }
 
+/* A case of its own for each number of shards, so that a failure says which it was. */
+static void add_test(Suite *suite, const struct t_case *test)
+{
+	static const char *const names[SHARDS_MAX + 1] = { "once", "1 shard", "2 shards", "3 shards",
+							   "4 shards" };
+	int first = test->shards ? 1 : 0, last = test->shards ? SHARDS_MAX : 0;
+
+	for (int shards = first; shards <= last; shards++) {
+		TCase *tcase = tcase_create(names[shards]);
+
+		tcase_set_timeout(tcase, TIMEOUT_S);
+		tcase_add_loop_test(tcase, test->test, shards, shards + 1);
+		suite_add_tcase(suite, tcase);
+	}
+}
+
 int t_main(const char *file, const struct t_case *cases, size_t n)
 {
 	Suite *suite = suite_create(file);
@@ -174,18 +210,11 @@ int t_main(const char *file, const struct t_case *cases, size_t n)
 	const char *only = getenv("SPG_TEST_ONLY");
 	int failed;
 
-	for (size_t i = 0; i < n; i++) {
-		TCase *tcase = tcase_create(cases[i].name);
-
-		if (only != NULL && strcmp(only, cases[i].name) != 0)
-			continue;
-		tcase_set_timeout(tcase, TIMEOUT_S);
-		if (cases[i].shards_max > 0)
-			tcase_add_loop_test(tcase, cases[i].test, 1, cases[i].shards_max + 1);
-		else
-			tcase_add_test(tcase, cases[i].test);
-		suite_add_tcase(suite, tcase);
-	}
+	/* Results survive a program that is killed. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (size_t i = 0; i < n; i++)
+		if (only == NULL || strcmp(only, cases[i].name) == 0)
+			add_test(suite, &cases[i]);
 	srunner_set_fork_status(runner, getenv("SPG_TEST_NOFORK") != NULL ? CK_NOFORK : CK_FORK);
 	srunner_set_tap(runner, "-");
 	srunner_run_all(runner, CK_SILENT);

@@ -3,8 +3,11 @@
  * a runtime around a function, and a look at the process.
  *
  * A file is one Check program: T_MAIN lists its tests with T_TEST (once) and T_SHARDS
- * (1 to 4 shards in `_i`). A failed assertion prints where and what, and ends the
- * forked test.
+ * (four times, with `_i` = 1 to 4 shards). Each runs in a process of its own, for 30
+ * seconds at most; a failed assertion prints where and what, and ends that process.
+ *
+ * SPG_TEST_ONLY=name runs one test of a program; SPG_TEST_NOFORK=1 runs without the
+ * processes, for a debugger.
  */
 #ifndef SPG__TEST_T_H
 #define SPG__TEST_T_H
@@ -38,7 +41,16 @@ _Noreturn void t_fail(const char *file, int line, const char *format, ...)
 			       t_b);                                                               \
 	} while (0)
 
-#define T_ERR(call, err) T_EQ(call, err)
+/* The call returns this negative errno. */
+#define T_ERR(call, err)                                                                           \
+	do {                                                                                       \
+		long long t_got = (long long)(call), t_err = (long long)(err);                     \
+		if (t_got != t_err)                                                                \
+			t_fail(__FILE__, __LINE__, "%s is %lld (%s), expected %s = %lld", #call,   \
+			       t_got, t_got < 0 ? spg_strerror((int)t_got) : "no error", #err,     \
+			       t_err);                                                             \
+	} while (0)
+
 #define T_STR(a, b)                                                                                \
 	do {                                                                                       \
 		const char *t_a = (a), *t_b = (b);                                                 \
@@ -46,12 +58,13 @@ _Noreturn void t_fail(const char *file, int line, const char *format, ...)
 			t_fail(__FILE__, __LINE__, "%s is \"%s\", expected \"%s\"", #a, t_a, t_b); \
 	} while (0)
 
-/* Ends the test as skipped: the machine lacks something. */
+/* In a test's own function: ends it as skipped, the machine lacks something. */
 #define T_SKIP(reason)                                                                             \
 	do {                                                                                       \
-		fprintf(stderr, "SKIP %s: %s\n", __func__, reason);                                \
+		t_skip(__func__, reason);                                                          \
 		return;                                                                            \
 	} while (0)
+void t_skip(const char *function, const char *reason);
 
 /* The default configuration with that many shards. */
 spg_config t_config(unsigned shards);
@@ -61,7 +74,10 @@ void t_run(unsigned shards, int (*fn)(void *), void *arg);
 /* The same with a whole configuration; returns spg_run's value. */
 int t_run_config(const spg_config *cfg, int (*fn)(void *), void *arg);
 
-/* Yields, or on a foreign thread gives the CPU away, until cond holds: for quiescing, bounded by the test's timeout. */
+/*
+ * Yields, or on a foreign thread gives the CPU away, until cond holds: for quiescing,
+ * bounded by the test's timeout.
+ */
 #define T_UNTIL(cond)                                                                              \
 	do {                                                                                       \
 		while (!(cond))                                                                    \
@@ -69,9 +85,9 @@ int t_run_config(const spg_config *cfg, int (*fn)(void *), void *arg);
 	} while (0)
 void t_relax(void);
 
-/* SPG_TEST_SEED, or a random one; printed on stderr. */
+/* SPG_TEST_SEED, or a random one, never 0; printed on stderr. */
 uint64_t t_seed(void);
-/* The next number of a generator seeded with *state. */
+/* The next number of the generator whose state began as a seed. */
 uint64_t t_random(uint64_t *state);
 
 /* The process: open descriptors, resident bytes, mappings, threads, CPU time. */
@@ -81,22 +97,22 @@ int t_maps_count(void);
 int t_threads_count(void);
 int64_t t_cpu_ns(void);
 
-/* Of the calling thread's clock. */
+/* CLOCK_MONOTONIC. */
 int64_t t_now_ns(void);
 
-/* true in builds where timing means nothing and memory is padded. */
+/* Under a sanitizer or Valgrind: timing means nothing and memory is padded. */
 bool t_sanitized(void);
 bool t_tsan(void);
 
 struct t_case {
 	const char *name;
 	const TTest *test;
-	int shards_max; /* 0: run once */
+	bool shards; /* once each with 1 to 4 of them */
 };
 int t_main(const char *file, const struct t_case *cases, size_t n);
 
-#define T_TEST(name) { #name, name, 0 }
-#define T_SHARDS(name) { #name, name, 4 }
+#define T_TEST(name) { #name, name, false }
+#define T_SHARDS(name) { #name, name, true }
 #define T_MAIN(...)                                                                                \
 	int main(void)                                                                             \
 	{                                                                                          \

@@ -327,6 +327,41 @@ START_TEST(mutex_waiters_are_served_in_order)
 }
 END_TEST
 
+static int overtaken(void *arg)
+{
+	bool barged = false;
+
+	(void)arg;
+	for (int i = 0; i < 200 && !barged; i++) {
+		struct ordered o = { .mutex = SPG_MUTEX_INIT };
+		struct crowd crowd;
+
+		T_EQ(spg_mutex_lock(&o.mutex), 0);
+		crowd_start(&crowd, 3, 0, record_order, &o);
+		T_UNTIL(atomic_load(&o.started) == 3);
+		T_EQ(spg_mutex_unlock(&o.mutex), 0);
+		barged = spg_mutex_trylock(&o.mutex) == 0;
+		if (barged) {
+			/* The first one finds the mutex locked again and waits once more. */
+			for (int k = 0; k < 10; k++)
+				spg_yield();
+			T_EQ(spg_mutex_unlock(&o.mutex), 0);
+		}
+		crowd_wait(&crowd);
+		for (int k = 0; k < 3; k++)
+			T_EQ(o.order[k], k);
+	}
+	T_OK(barged);
+	return 0;
+}
+
+/* Goal: who was woken and overtaken goes back to the head of the queue, not to its end. */
+START_TEST(an_overtaken_waiter_keeps_its_place)
+{
+	t_run(1, overtaken, NULL);
+}
+END_TEST
+
 #define PATTERN 0xA5A5A5A5A5A5A5A5u
 
 struct vanishing {
@@ -432,4 +467,5 @@ T_MAIN(T_SHARDS(a_mutex_excludes_coroutines_and_threads), T_TEST(mutex_misuse_is
        T_SHARDS(only_lock_ctx_heeds_the_context), T_SHARDS(canceled_waiters_leave_the_queue),
        T_SHARDS(a_waiter_past_1_ms_is_handed_the_lock), T_TEST(a_fresh_waiter_can_be_overtaken),
        T_SHARDS(hogs_do_not_starve_a_waiter), T_TEST(mutex_waiters_are_served_in_order),
+       T_TEST(an_overtaken_waiter_keeps_its_place),
        T_SHARDS(a_mutex_may_vanish_after_the_last_unlock), T_SHARDS(prop_locks_at_random))

@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define TCP_HOST_BYTES 256 /* a domain name has 253 characters at most */
+
 /*
  * "host:port", "[::1]:port" or ":port" to addresses, for freeaddrinfo; flags as in
  * getaddrinfo(3). 0, or a negative errno.
@@ -24,7 +26,7 @@ static inline int tcp_resolve(const char *address, int flags, struct addrinfo **
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags };
 	const char *colon = strrchr(address, ':');
 	size_t len = colon != NULL ? (size_t)(colon - address) : 0;
-	char host[NI_MAXHOST];
+	char host[TCP_HOST_BYTES];
 
 	if (colon == NULL || len >= sizeof(host))
 		return -EINVAL;
@@ -125,7 +127,7 @@ static inline int tcp_announce(int listener)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
-	char host[NI_MAXHOST], port[NI_MAXSERV];
+	char host[TCP_HOST_BYTES], port[NI_MAXSERV];
 
 	if (getsockname(listener, (struct sockaddr *)&sa, &len) < 0)
 		return -errno;

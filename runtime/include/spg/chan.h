@@ -154,7 +154,7 @@ SPG__EXTERN_C_END
  */
 #define SPG_CHAN_DEFINE(name, type)                                                                \
 	typedef spg_chan name;                                                                     \
-	static inline __attribute__((unused)) name *name##_new(size_t capacity)                                         \
+	static inline __attribute__((unused)) name *name##_new(size_t capacity)                    \
 	{                                                                                          \
 		return spg_chan_new(sizeof(type), capacity);                                       \
 	}                                                                                          \

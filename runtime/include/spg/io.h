@@ -13,7 +13,7 @@
  *     -ETIMEDOUT  the context's deadline passed first
  *     -EBADF      the descriptor is not open, or is being closed
  *     -ENOMEM     no memory: a foreign thread's first call, or the kernel's own
- *     other       the system call's errno, negated; never -EINTR, and -EAGAIN only where asked for
+ *     other       the system call's errno, negated
  *
  * "Cancellation: yes" is: a context that ended before the call fails it on entry, one that
  * ends later cuts the wait short; data that moved is reported, never dropped. On a foreign
@@ -603,10 +603,14 @@ SPG_API int spg_poll(int fd, unsigned events, int64_t timeout_ns);
  * @off: offset in the file, updated; NULL: its position
  * @n:   bytes
  *
+ * When out fails, a file's position is that of the bytes moved; what was taken from a
+ * stream or pipe and could not be delivered is lost.
+ *
  * Return: bytes moved, fewer than n only at the end of the file, or when an error came
  * after some had moved; -EPIPE: nobody reads out, and no signal; -EINVAL: *off is negative;
  * else an error of every call (see the top).
- * Cancellation: yes. Threads: any. Allocates: nothing. Source: sendfile(2). Since: 0.1.
+ * Cancellation: yes. Threads: any. Allocates: a buffer of 64 KiB or a pipe, until it
+ * returns. Source: sendfile(2). Since: 0.1.
  */
 SPG_API ssize_t spg_sendfile(int out, int in, off_t *off, size_t n);
 
@@ -616,11 +620,14 @@ SPG_API ssize_t spg_sendfile(int out, int in, off_t *off, size_t n);
  * @in:  from
  * @n:   bytes
  *
+ * When out fails, a file's position is that of the bytes moved; what was taken from a
+ * stream or pipe and could not be delivered is lost.
+ *
  * Return: bytes moved, fewer than n only at the end of in, or when an error came after some
  * had moved; -EPIPE: nobody reads out, and no signal; else an error of every call (see the
  * top).
- * Cancellation: yes. Threads: any. Allocates: nothing. Source: splice(2),
- * copy_file_range(2). Since: 0.1.
+ * Cancellation: yes. Threads: any. Allocates: a buffer of 64 KiB or a pipe, until it
+ * returns. Source: splice(2), copy_file_range(2). Since: 0.1.
  */
 SPG_API ssize_t spg_copy(int out, int in, size_t n);
 
@@ -634,10 +641,12 @@ SPG_API ssize_t spg_copy(int out, int in, size_t n);
  * foreign thread a coroutine of the running runtime does it.
  *
  * Return: the CQE's res, a negative errno of the operation included; or
- *   -EINVAL     prep is NULL, or asked for links, CQE_SKIP or more than one completion
+ *   -EINVAL     prep is NULL, or asked for links, drain, CQE_SKIP, provided buffers, several
+ *               completions (multishot, zero-copy sends), MSG_RING or POLL_REMOVE
  *   -ESRCH      a foreign thread, and no runtime is running
  *   -ECANCELED  the context was canceled, or spg_close was called on the SQE's descriptor
  *   -ETIMEDOUT  the context's deadline passed
+ *   -EAGAIN     a foreign thread, and coroutines_max live already
  *   -ENOMEM     no memory, on a foreign thread
  * Cancellation: yes; the CQE decides. Threads: any; a coroutine parks and may resume on
  * another thread. Allocates: nothing; on a foreign thread a coroutine.

@@ -12,6 +12,8 @@
 #include <spg/go.h>
 #include <sys/socket.h>
 
+struct addrinfo; /* <netdb.h> */
+
 /* SPG_LISTEN_OPTS_INIT: the defaults. */
 typedef struct spg_listen_opts {
 	int backlog;	      /* 0: the kernel's maximum */
@@ -101,6 +103,28 @@ SPG_API int spg_listen(const char *network, const char *address, const spg_liste
  * it returns. Source: RFC 8305, Go's net.Dial. Since: 0.1.
  */
 SPG_API int spg_dial(const char *network, const char *address, const spg_dial_opts *o);
+
+/**
+ * spg_resolve - the addresses of a host and a service, without stalling a shard.
+ * @host:    a name or a numeric address, borrowed; NULL: this machine, or with AI_PASSIVE every
+ *           address; not NULL together with service
+ * @service: a name or a port number, borrowed; NULL: port 0
+ * @hints:   as getaddrinfo(3) takes them, borrowed; NULL: any family and type
+ * @out:     receives a list, to be freed with freeaddrinfo(3); untouched after an error
+ *
+ * Return: 0, or
+ *   -ENOENT     no such name, or it has no address
+ *   -EAGAIN     the name server gave no answer, for now
+ *   -EINVAL     out is NULL, host and service are, or bad hints
+ *   -ECANCELED  the context was canceled
+ *   -ETIMEDOUT  the context's deadline passed first
+ *   -ENOMEM     no memory
+ *   other       the errno of a system call that failed
+ * Cancellation: yes. Threads: any; a coroutine parks and may resume on another thread.
+ * Allocates: the list. Source: getaddrinfo(3), RFC 3493. Since: 0.1.
+ */
+SPG_API int spg_resolve(const char *host, const char *service, const struct addrinfo *hints,
+			struct addrinfo **out);
 
 /**
  * spg_sockaddr_str - an address as text, as spg_dial takes it.

@@ -8,45 +8,53 @@
 
 SPG__EXTERN_C_BEGIN
 
-/* What a deadlock does (spg_config.deadlock). */
+/* What a deadlock does (spg_config.deadlock): report it and end spg_run, or nothing. */
 enum { SPG_DEADLOCK_REPORT, SPG_DEADLOCK_IGNORE };
 
 /*
- * The runtime's configuration. spg_config_init() fills in the defaults, then the
- * environment: the variable of a field is SPG_ and its name in capitals, but SPG_STACK
- * for stack_size, SPG_STALL for stall_ns. Bare numbers of time are ns; suffixes us, ms,
- * s, m for times, k and m for sizes. A value that cannot be is -EINVAL from spg_run,
- * which names the field on stderr.
+ * The runtime's configuration. spg_config_init() fills in the defaults, in brackets here,
+ * then the environment: the variable of a field is SPG_ and its name in capitals
+ * (SPG_SHARDS, SPG_SPIN_NS ...), but SPG_STACK for stack_size and SPG_STALL for stall_ns.
+ *
+ *	times     ns; or with a suffix ns, us, ms, s, m
+ *	sizes     bytes; counts; or with a suffix k, m (1024, 1048576)
+ *	bool      1 true yes on, 0 false no off
+ *	deadlock  SPG_DEADLOCK=report, ignore
+ *	debug     SPG_DEBUG="schedtrace=1000ms,migrate": words with commas between
+ *	disable   SPG_DISABLE="defer_taskrun,guard_install,op:statx": the same
+ *
+ * A value that cannot be is -EINVAL from spg_run and spg_start, which name the field on
+ * stderr. Strings are borrowed while the runtime runs.
  */
 typedef struct spg_config {
-	unsigned shards;	    /* 0: one per CPU of the affinity mask; at most SPG_SHARDS_MAX */
-	bool pin_shards;	    /* each shard's thread to one CPU, best effort */
-	const char *cpus;	    /* "0,2-3": the CPUs shards may use; NULL: the affinity mask */
-	size_t stack_size;	    /* bytes reserved per coroutine, guard included; 16 KiB to 1 GiB */
-	unsigned stack_cache;	    /* free stacks that keep their pages */
-	uint64_t coroutines_max;    /* 0: no limit */
-	unsigned ring_entries;	    /* submission queue of each ring, 8 to 32768 */
-	unsigned sqpoll_idle_ms;    /* 0: no kernel polling thread */
-	bool steal;		    /* idle shards take runnable coroutines from others */
-	unsigned steal_batch;	    /* most coroutines of one steal, 1 to 64 */
-	unsigned steal_probe;	    /* victims looked at before the fullest is chosen */
-	int64_t steal_backoff_min_ns; /* first pause after a lost race; doubles */
-	int64_t steal_backoff_max_ns;
-	int64_t spin_ns;	    /* an idle shard looks for work so long before it sleeps; 0: never */
-	unsigned run_budget;	    /* coroutines run between two looks at the ring */
-	int64_t timer_slack_ns;	    /* how late a sleeping shard may wake for a timer */
-	unsigned blocking_min;	    /* threads the blocking pool keeps */
-	unsigned blocking_max;	    /* and may have */
-	unsigned blocking_queue;    /* jobs that may wait for one */
-	int64_t stall_ns;	    /* a coroutine that computes longer is a stall */
-	int kick_signal;	    /* sent to a stalled shard's thread; 0: off */
-	bool overflow_report;	    /* a handler for SIGSEGV and SIGBUS that names overflown stacks */
-	int dump_signal;	    /* 0: off */
-	int64_t shutdown_grace_ns;  /* for coroutines to end after main has */
-	int deadlock;		    /* SPG_DEADLOCK_REPORT or SPG_DEADLOCK_IGNORE */
-	const char *thread_name;    /* of shards: "<name>-0" */
-	const char *debug;
-	const char *disable;	    /* kernel features not to use: "defer_taskrun,op:statx" */
+	unsigned shards;	      /* [0] 0: one per CPU of the affinity mask; at most SPG_SHARDS_MAX */
+	bool pin_shards;	      /* [false] each shard's thread to one CPU, best effort */
+	const char *cpus;	      /* [NULL] "0,2-3": the CPUs shards may use; NULL: the affinity mask */
+	size_t stack_size;	      /* [256 KiB] bytes reserved per coroutine, guard included; 16 KiB to 1 GiB */
+	unsigned stack_cache;	      /* [16384] free stacks that keep their pages */
+	uint64_t coroutines_max;      /* [0] that live at once; 0: no limit */
+	unsigned ring_entries;	      /* [256] submission queue of each ring; 8 to 32768 */
+	unsigned sqpoll_idle_ms;      /* [0] before the kernel's polling thread sleeps; 0: no such thread */
+	bool steal;		      /* [true] idle shards take runnable coroutines from others */
+	unsigned steal_batch;	      /* [32] most coroutines of one steal; 1 to 64 */
+	unsigned steal_probe;	      /* [4] victims looked at before the fullest is chosen; from 1 */
+	int64_t steal_backoff_min_ns; /* [1 us] first pause after a lost race; doubles */
+	int64_t steal_backoff_max_ns; /* [32 us] up to this */
+	int64_t spin_ns;	      /* [20 us] an idle shard looks for work so long before it sleeps; 0: never */
+	unsigned run_budget;	      /* [64] coroutines run between two looks at the ring; from 1 */
+	int64_t timer_slack_ns;	      /* [10 us] how late a sleeping shard may wake for a timer */
+	unsigned blocking_min;	      /* [0] threads the blocking pool keeps; at most blocking_max */
+	unsigned blocking_max;	      /* [64] threads it may have; 1 to 4096 */
+	unsigned blocking_queue;      /* [65536] jobs that may wait for one; from 1 */
+	int64_t stall_ns;	      /* [10 ms] a coroutine that computes longer is a stall */
+	int kick_signal;	      /* [SIGURG] sent to a stalled shard's thread; 0: off */
+	bool overflow_report;	      /* [true] a handler for SIGSEGV and SIGBUS that names overflown stacks */
+	int dump_signal;	      /* [0] makes the process dump its coroutines on stderr; 0: off */
+	int64_t shutdown_grace_ns;    /* [5 s] for coroutines to end after main has */
+	int deadlock;		      /* [SPG_DEADLOCK_REPORT] */
+	const char *thread_name;      /* ["spg"] of shards: "<name>-0"; 10 bytes of it show */
+	const char *debug;	      /* [NULL] what to tell on stderr, see above; NULL: nothing */
+	const char *disable;	      /* [NULL] kernel features not to use, see above; NULL: use all */
 } spg_config;
 
 /**
