@@ -17,25 +17,25 @@
 #include <stdio.h>
 
 struct bench_options {
-	unsigned shards;       /* 0: the library's default */
-	int place;             /* the shard a row's coroutines are pinned to; -1: not pinned */
-	int64_t spin_ns;       /* -1: the library's default */
-	bool pin_shards;       /* bind each shard's thread to a CPU */
-	size_t stack_bytes;    /* 0: the library's default */
-	size_t n;              /* how many coroutines a memory row parks */
-	uint64_t ops;          /* operations in one pass */
-	int64_t measure_ns;    /* passes are repeated until this much was measured */
+	unsigned shards;    /* 0: the library's default */
+	int place;	    /* the shard a row's coroutines are pinned to; -1: not pinned */
+	int64_t spin_ns;    /* -1: the library's default */
+	bool pin_shards;    /* bind each shard's thread to a CPU */
+	size_t stack_bytes; /* 0: the library's default */
+	size_t n;	    /* how many coroutines a memory row parks */
+	uint64_t ops;	    /* operations in one pass */
+	int64_t measure_ns; /* passes are repeated until this much was measured */
 };
 
 struct bench_report {
-	int shards;            /* that ran */
-	int pool_threads;      /* of the blocking pool, where a row counts threads */
+	int shards;	  /* that ran */
+	int pool_threads; /* of the blocking pool, where a row counts threads */
 	double ns_per_op;
 	double cpu_ns_per_op;
 	uint64_t ops;
 	uint64_t passes;
 	size_t n;
-	double bytes_each;      /* resident bytes per coroutine, all n parked */
+	double bytes_each;	/* resident bytes per coroutine, all n parked */
 	double bytes_each_half; /* the same with the first half parked */
 	double slab_bytes_each; /* kernel memory of the whole machine, for orientation */
 	uint64_t checksum;

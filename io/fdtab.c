@@ -249,6 +249,11 @@ static int dead_fd(void)
 	return fd;
 }
 
+void spg__fdtab_start(void)
+{
+	(void)dead_fd(); /* out of descriptors: the next close tries again */
+}
+
 void spg__fdtab_fini(void)
 {
 	int fd = atomic_exchange_explicit(&fdtab.dead_fd, -1, memory_order_acq_rel);

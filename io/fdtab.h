@@ -40,6 +40,8 @@ void spg__fdtab_leave(_Atomic uint16_t *counts, int fd);
 /* The foreign threads' counts (F5); NULL: no memory. */
 _Atomic uint16_t *spg__fdtab_foreign(void);
 
+/* The runtime starts: the dead descriptor (F4) is opened now, not in the middle of a close. */
+void spg__fdtab_start(void);
 /* The runtime has ended. */
 void spg__fdtab_fini(void);
 

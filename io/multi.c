@@ -28,7 +28,8 @@ int spg__multi_open(struct spg__multi *multi, int fd, void (*drop)(int32_t res),
 	op.coro->pin = (int16_t)op.ring->shard->id;
 	atomic_store_explicit(&op.coro->op_shard, -1, memory_order_relaxed);
 	multi->armed = true;
-	spg__count(&op.ring->shard->counters.inflight);
+	spg__ring_begun(op.ring);
+	spg__ring_filled(op.ring);
 	spg__wait_end(&op.wait);
 	return 0;
 }
@@ -62,7 +63,7 @@ void spg__multi_complete(struct spg__multi *multi, int32_t res, uint32_t flags)
 	}
 	if ((flags & IORING_CQE_F_MORE) == 0) {
 		spg__fdtab_leave(ring->fd_inflight, multi->fd);
-		spg__count_add(&ring->shard->counters.inflight, (uint64_t)-1);
+		spg__ring_ended(ring);
 		multi->err = res < 0 ? res : 0;
 		multi->armed = false;
 	}

@@ -96,7 +96,8 @@ int spg__op_wait(struct spg__op *op)
 	int ended, res;
 
 	op->sqe->user_data = (uint64_t)(uintptr_t)op;
-	spg__count(&op->ring->shard->counters.inflight);
+	spg__ring_begun(op->ring);
+	spg__ring_filled(op->ring);
 	ended = await(op);
 	spg__wait_end(&op->wait);
 	res = atomic_load_explicit(&op->res, memory_order_relaxed);
@@ -115,7 +116,7 @@ void spg__op_complete(struct spg__op *op, int32_t res, uint32_t flags)
 	SPG_CHECK(res != SPG__OP_PENDING);
 	op->flags = flags;
 	spg__fdtab_leave(ring->fd_inflight, op->fd);
-	spg__count_add(&ring->shard->counters.inflight, (uint64_t)-1);
+	spg__ring_ended(ring);
 	/* relaxed: nothing is in flight any more; from here on it may be stolen. */
 	atomic_store_explicit(&coro->op_shard, -1, memory_order_relaxed);
 	/* release [O2]: pairs with the acquire in await(). */

@@ -17,6 +17,7 @@
 /* The kernel's answer has room for a burst from multishot operations. */
 #define CQ_PER_SQ 4
 #define ENTRIES_MIN 8
+#define HELD_MAX (sizeof(((struct spg__ring *)0)->held) / sizeof(struct spg__held))
 
 /* One flag the set-up tries, newest first: the first to be given up. */
 static const struct {
@@ -181,10 +182,7 @@ static unsigned sq_publish(struct spg__ring *ring)
 {
 	struct io_uring_sq *sq = &ring->uring.sq;
 
-	if (sq->sqe_tail != sq->sqe_head) {
-		sq->sqe_head = sq->sqe_tail;
-		io_uring_smp_store_release(sq->ktail, sq->sqe_tail);
-	}
+	spg__ring_filled(ring);
 	return sq->sqe_tail - io_uring_smp_load_acquire(sq->khead);
 }
 
@@ -236,23 +234,28 @@ static void complete(struct spg__ring *ring, uint64_t user_data, int32_t res, ui
 			     &(uint64_t){ 1 }, sizeof(uint64_t));
 }
 
-/* A fault holds completions back until the next reap, behind newer ones. */
+/* Keeps a completion for the owner's next reap. false: no room. Under cq_lock. */
 static spg__noinline bool hold_back(struct spg__ring *ring, const struct io_uring_cqe *cqe)
 {
-	if (ring->held_count == sizeof(ring->held) / sizeof(ring->held[0]))
+	unsigned n = atomic_load_explicit(&ring->held_count, memory_order_relaxed);
+
+	if (n == HELD_MAX)
 		return false;
-	ring->held[ring->held_count++] =
-		(struct spg__held){ .user_data = cqe->user_data, .res = cqe->res, .flags = cqe->flags };
+	ring->held[n] = (struct spg__held){ .user_data = cqe->user_data, .res = cqe->res, .flags = cqe->flags };
+	/* seq_cst: ordered before the look at `sleeping` of the wake that follows (I1). */
+	atomic_store_explicit(&ring->held_count, n + 1, memory_order_seq_cst);
 	return true;
 }
 
+/* The first `count` of them, behind newer ones and in reverse: a fault may reorder. Under cq_lock. */
 static spg__noinline void release_held(struct spg__ring *ring, unsigned count)
 {
-	struct spg__held held[16];
+	struct spg__held held[HELD_MAX];
+	unsigned left = atomic_load_explicit(&ring->held_count, memory_order_relaxed) - count;
 
 	memcpy(held, ring->held, sizeof(held));
-	ring->held_count -= count;
-	memmove(ring->held, ring->held + count, ring->held_count * sizeof(held[0]));
+	memmove(ring->held, ring->held + count, left * sizeof(held[0]));
+	atomic_store_explicit(&ring->held_count, left, memory_order_seq_cst);
 	for (unsigned i = count; i-- > 0;)
 		complete(ring, held[i].user_data, held[i].res, held[i].flags);
 }
@@ -260,9 +263,17 @@ static spg__noinline void release_held(struct spg__ring *ring, unsigned count)
 static unsigned reap(struct spg__ring *ring)
 {
 	struct io_uring_cq *cq = &ring->uring.cq;
-	unsigned head = *cq->khead, tail = io_uring_smp_load_acquire(cq->ktail), seen = tail - head;
-	unsigned held = ring->held_count;
+	unsigned head, tail, seen, held;
 
+	/* relaxed look: what comes right now is seen at the next poll. */
+	if (IO_URING_READ_ONCE(*cq->khead) == IO_URING_READ_ONCE(*cq->ktail) &&
+	    spg__likely(atomic_load_explicit(&ring->held_count, memory_order_seq_cst) == 0))
+		return 0;
+	spg__lock(&ring->cq_lock); /* D4 */
+	held = atomic_load_explicit(&ring->held_count, memory_order_relaxed);
+	head = *cq->khead;
+	tail = io_uring_smp_load_acquire(cq->ktail);
+	seen = tail - head;
 	for (; head != tail; head++) {
 		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
 
@@ -276,7 +287,56 @@ static unsigned reap(struct spg__ring *ring)
 	}
 	if (spg__unlikely(held > 0))
 		release_held(ring, held);
-	return seen;
+	spg__unlock(&ring->cq_lock);
+	return seen + held;
+}
+
+/* D4. What concerns the owner alone is kept for it; when there is no room for that, the rest stays. */
+static void ring_reap_for(struct spg__shard *shard)
+{
+	struct spg__ring *ring = shard->ring;
+	struct io_uring_cq *cq = &ring->uring.cq;
+	unsigned head, tail;
+	bool kept = false;
+
+	if (!spg__lock_try(&ring->cq_lock))
+		return;
+	head = *cq->khead;
+	tail = io_uring_smp_load_acquire(cq->ktail);
+	for (; head != tail; head++) {
+		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
+		bool op = cqe->user_data >= SPG__UD_MARKS_END && cqe->user_data >> 32 != SPG__UD_WAKE_SENT &&
+			  (cqe->user_data & SPG__UD_TAGS) == 0;
+
+		if (op)
+			complete(ring, cqe->user_data, cqe->res, cqe->flags);
+		else if (!hold_back(ring, cqe))
+			break;
+		kept |= !op;
+	}
+	io_uring_smp_store_release(cq->khead, head);
+	spg__unlock(&ring->cq_lock);
+	if (kept)
+		spg__shard_wake(shard); /* it may be on its way to sleep by now */
+}
+
+static void ring_surface(struct spg__shard *shard)
+{
+	struct spg__ring *ring = shard->ring;
+	unsigned n;
+
+	if (ring == NULL)
+		return;
+	n = *ring->uring.sq.ktail - io_uring_smp_load_acquire(ring->uring.sq.khead);
+	syscall(SYS_io_uring_enter, ring->enter_fd, n, 0, IORING_ENTER_GETEVENTS | ring->enter_flags, NULL, 0);
+}
+
+static bool ring_holds(struct spg__shard *shard)
+{
+	struct spg__ring *ring = shard->ring;
+
+	/* relaxed, both: a guess that the next look corrects. */
+	return spg__count_read(&ring->begun) != spg__count_read(&ring->ended);
 }
 
 struct io_uring_sqe *spg__ring_sqe(struct spg__ring *ring)
@@ -312,7 +372,7 @@ static void ring_wait(struct spg__shard *shard, int64_t due_ns)
 	struct __kernel_timespec ts;
 	unsigned flags = IORING_ENTER_GETEVENTS | (spg__features.no_iowait ? SPG__ENTER_NO_IOWAIT : 0);
 
-	if (reap(ring) > 0 || ring->held_count > 0)
+	if (reap(ring) > 0 || atomic_load_explicit(&ring->held_count, memory_order_seq_cst) > 0)
 		return;
 	if (due_ns != SPG__NEVER) {
 		int64_t left = due_ns - spg__clock_ns();
@@ -359,4 +419,7 @@ const struct spg__poller spg__ring_poller = {
 	.wait = ring_wait,
 	.poll = ring_poll,
 	.wake = ring_wake,
+	.surface = ring_surface,
+	.holds = ring_holds,
+	.reap_for = ring_reap_for,
 };

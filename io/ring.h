@@ -42,9 +42,13 @@ struct spg__ring {
 	uint64_t event_value;
 	/* Operations in flight per descriptor (io/fdtab.h), and how many entries. */
 	_Atomic uint16_t *fd_inflight;
-	/* Completions held back by SPG__FAULT_LATE. */
+	/* Who reads the CQ: its owner, or the watchdog in its place (sched/watchdog.h, D4). */
+	struct spg__lock cq_lock;
+	/* Operations begun, by the owner; and ended, by whoever reaped, under the lock. */
+	_Atomic uint64_t begun, ended;
+	/* Completions for the owner alone, reaped by another; and those held back by SPG__FAULT_LATE. */
 	struct spg__held held[16];
-	unsigned held_count;
+	_Atomic unsigned held_count;
 };
 
 struct spg__ring_conf {
@@ -67,6 +71,24 @@ static inline struct spg__ring *spg__ring_of(struct spg__shard *shard)
  * The caller fills it before it does anything else with the ring.
  */
 struct io_uring_sqe *spg__ring_sqe(struct spg__ring *ring);
+
+/* The SQE taken last is whole: a kick may submit it. */
+static inline void spg__ring_filled(struct spg__ring *ring)
+{
+	/* release: the SQE's fields; pairs with the kernel, and with the handler on this thread. */
+	io_uring_smp_store_release(ring->uring.sq.ktail, ring->uring.sq.sqe_tail);
+}
+
+/* One more operation is in flight, or one less. */
+static inline void spg__ring_begun(struct spg__ring *ring)
+{
+	spg__count(&ring->begun);
+}
+
+static inline void spg__ring_ended(struct spg__ring *ring)
+{
+	spg__count(&ring->ended); /* under cq_lock: one writer at a time */
+}
 
 /* Submits what is queued, now. */
 void spg__ring_submit(struct spg__ring *ring);

@@ -38,14 +38,15 @@ struct spg__watch *spg__watch_arm(int fd, unsigned events, void (*fire)(struct s
 	atomic_init(&watch->refs, 1);
 	io_uring_prep_poll_add(sqe, fd, events);
 	sqe->user_data = (uint64_t)(uintptr_t)watch | SPG__UD_WATCH;
-	spg__count(&ring->shard->counters.inflight);
+	spg__ring_begun(ring);
+	spg__ring_filled(ring);
 	return watch;
 }
 
 void spg__watch_complete(struct spg__watch *watch, int32_t res)
 {
 	spg__fdtab_leave(watch->ring->fd_inflight, watch->fd);
-	spg__count_add(&watch->ring->shard->counters.inflight, (uint64_t)-1);
+	spg__ring_ended(watch->ring);
 	spg__lock(&watch->lock);
 	if (watch->state == SPG__WATCH_ARMED) {
 		watch->state = SPG__WATCH_FIRED;

@@ -8,7 +8,7 @@
 
 #define PORT_MAX 65535u
 /* RFC 1035, 2.3.4. */
-#define NAME_BYTES_MAX 253
+#define NAME_BYTES_MAX (SPG__HOST_BYTES_MAX - 1)
 #define LABEL_BYTES_MAX 63
 /* An IPv6 address and a zone, as text. */
 #define HOST_TEXT_BYTES (INET6_ADDRSTRLEN + IF_NAMESIZE)

@@ -48,6 +48,9 @@ struct spg__endpoint {
 /* What an empty host means. */
 enum spg__addr_use { SPG__ADDR_LISTEN, SPG__ADDR_DIAL };
 
+/* RFC 1035, 2.3.4; and a dot at the end. */
+#define SPG__HOST_BYTES_MAX 254
+
 /* An empty host gives two: IPv6 and IPv4. */
 #define SPG__ADDRS_NUMERIC_MAX 2
 
@@ -65,5 +68,15 @@ int spg__endpoint_parse_as(const struct spg__network *network, const char *addre
  */
 int spg__endpoint_addrs(const struct spg__endpoint *endpoint, enum spg__addr_use use,
 			struct spg__addr out[SPG__ADDRS_NUMERIC_MAX]);
+
+/* More addresses of one name than these are not tried. */
+#define SPG__ADDRS_NAMED_MAX 16
+
+/*
+ * net/resolve.c: the addresses of an endpoint with names, in the resolver's order
+ * (RFC 6724): how many, or the error of spg_resolve. Waits.
+ */
+int spg__endpoint_resolve(const struct spg__endpoint *endpoint, enum spg__addr_use use,
+			  struct spg__addr *out, size_t max);
 
 #endif

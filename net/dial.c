@@ -1,9 +1,9 @@
 #include "net/dial.h"
 
+#include "coro/alloc.h"
 #include "net/sockopt.h"
 #include "sched/cancel.h"
 
-#include <netinet/tcp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,6 +20,8 @@ int spg__dial_init(struct spg__dial *dial, const struct spg__network *network, c
 	int n;
 
 	*dial = (struct spg__dial){ .network = *network, .opts = opts };
+	if (opts->rcvbuf_bytes < 0 || opts->sndbuf_bytes < 0)
+		return -EINVAL;
 	if (opts->local == NULL)
 		return 0;
 	n = spg__endpoint_parse_as(network, opts->local, &local);
@@ -175,8 +177,12 @@ static void settle(struct race *race)
 static int run(struct race *race, size_t count)
 {
 	size_t started = 0;
-	int err = 0;
+	int err = spg_ctx_err(NULL);
 
+	if (err < 0) {
+		spg_yield(); /* as every call on entry: attempts that were begun could still win (D2) */
+		return err;
+	}
 	while (err == 0 && race->winner_fd < 0 && (started < count || race->running > 0)) {
 		if (started < count) {
 			start_next(race);
@@ -207,10 +213,36 @@ int spg__dial_addrs(const struct spg__dial *dial, const struct spg__addr *addrs,
 	return res;
 }
 
+/* Apart from each other: a parked dial's frames should not hold what it does not need. */
+static spg__noinline int dial_name(struct spg__dial *dial, const struct spg__endpoint *endpoint)
+{
+	struct spg__addr *addrs = spg__calloc(SPG__ADDRS_NAMED_MAX, sizeof(*addrs));
+	int n = -ENOMEM;
+
+	if (addrs != NULL)
+		n = spg__endpoint_resolve(endpoint, SPG__ADDR_DIAL, addrs, SPG__ADDRS_NAMED_MAX);
+	if (n > 0) {
+		spg__addrs_interleave(addrs, (size_t)n);
+		n = spg__dial_addrs(dial, addrs, (size_t)n);
+	}
+	spg__free(addrs);
+	return n;
+}
+
+static spg__noinline int dial_number(struct spg__dial *dial, const struct spg__endpoint *endpoint)
+{
+	struct spg__addr addrs[SPG__ADDRS_NUMERIC_MAX];
+	int n = spg__endpoint_addrs(endpoint, SPG__ADDR_DIAL, addrs);
+
+	if (n < 0)
+		return n;
+	spg__addrs_interleave(addrs, (size_t)n);
+	return spg__dial_addrs(dial, addrs, (size_t)n);
+}
+
 int spg_dial(const char *network, const char *address, const spg_dial_opts *o)
 {
 	static const spg_dial_opts defaults = SPG_DIAL_OPTS_INIT;
-	struct spg__addr addrs[SPG__ADDRS_NUMERIC_MAX];
 	struct spg__endpoint endpoint;
 	struct spg__dial dial;
 	int n = spg__endpoint_parse(network, address, &endpoint);
@@ -219,13 +251,10 @@ int spg_dial(const char *network, const char *address, const spg_dial_opts *o)
 		o = &defaults;
 	if (n == 0)
 		n = spg__dial_init(&dial, &endpoint.network, o);
-	if (n == 0 && (endpoint.host_is_name || endpoint.service_is_name))
-		n = -ENOENT;
-	if (n == 0)
-		n = spg__endpoint_addrs(&endpoint, SPG__ADDR_DIAL, addrs);
 	if (n < 0)
 		return n;
-	spg__addrs_interleave(addrs, (size_t)n);
 	SPG_TIMEOUT_SCOPE(scope_ns(o->timeout_ns));
-	return spg__dial_addrs(&dial, addrs, (size_t)n);
+	if (endpoint.host_is_name || endpoint.service_is_name)
+		return dial_name(&dial, &endpoint);
+	return dial_number(&dial, &endpoint);
 }

@@ -23,7 +23,7 @@ struct spg__dial {
 	unsigned local_count;
 };
 
-/* 0, or -EINVAL or -ENODEV: opts->local is bad text for the network. */
+/* 0; -EINVAL: a bad option; -EINVAL or -ENODEV: opts->local is bad text for the network. */
 int spg__dial_init(struct spg__dial *dial, const struct spg__network *network, const spg_dial_opts *opts);
 
 /* RFC 8305, section 4: the families by turns; order within a family, and the first address, stay. */

@@ -1,3 +1,4 @@
+#include "coro/alloc.h"
 #include "net/addr.h"
 #include "net/sockopt.h"
 
@@ -6,6 +7,8 @@
 #include <spg/spg.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define MODE_MAX 07777u
 
 /* Accepted sockets inherit all of these from the listener: no call per connection. */
 static int stream_options(int fd, const struct spg__addr *addr, const spg_listen_opts *o)
@@ -116,24 +119,68 @@ static int listen_at(const struct spg__network *network, const struct spg__addr 
 	return err;
 }
 
+/* The first address that this host has. */
+static int listen_first(const struct spg__network *network, const struct spg__addr *addrs, int n,
+			const spg_listen_opts *o)
+{
+	int res = -EADDRNOTAVAIL;
+
+	/* A host without one of the families, or with it switched off. */
+	for (int i = 0; i < n && (res == -EADDRNOTAVAIL || res == -EAFNOSUPPORT); i++)
+		res = listen_at(network, &addrs[i], o);
+	return res;
+}
+
+static spg__noinline int listen_number(const struct spg__endpoint *endpoint, const spg_listen_opts *o)
+{
+	struct spg__addr addrs[SPG__ADDRS_NUMERIC_MAX];
+	int n = spg__endpoint_addrs(endpoint, SPG__ADDR_LISTEN, addrs);
+
+	return n < 0 ? n : listen_first(&endpoint->network, addrs, n, o);
+}
+
+/* A name's IPv4 address goes first, as in Go; for all hosts the IPv6 one, which covers both. */
+static void prefer(struct spg__addr *addrs, int n, int family)
+{
+	for (int i = 0; i < n; i++) {
+		struct spg__addr chosen = addrs[i];
+
+		if (chosen.sa.sa_family != family)
+			continue;
+		addrs[i] = addrs[0];
+		addrs[0] = chosen;
+		return;
+	}
+}
+
+static spg__noinline int listen_name(const struct spg__endpoint *endpoint, const spg_listen_opts *o)
+{
+	struct spg__addr *addrs = spg__calloc(SPG__ADDRS_NAMED_MAX, sizeof(*addrs));
+	int n = -ENOMEM;
+
+	if (addrs != NULL)
+		n = spg__endpoint_resolve(endpoint, SPG__ADDR_LISTEN, addrs, SPG__ADDRS_NAMED_MAX);
+	if (n > 0) {
+		prefer(addrs, n, endpoint->host_len > 0 ? AF_INET : AF_INET6);
+		n = listen_first(&endpoint->network, addrs, n, o);
+	}
+	spg__free(addrs);
+	return n;
+}
+
 int spg_listen(const char *network, const char *address, const spg_listen_opts *o)
 {
 	static const spg_listen_opts defaults = SPG_LISTEN_OPTS_INIT;
-	struct spg__addr addrs[SPG__ADDRS_NUMERIC_MAX];
 	struct spg__endpoint endpoint;
-	int err, n;
+	int err = spg__endpoint_parse(network, address, &endpoint);
 
-	err = spg__endpoint_parse(network, address, &endpoint);
 	if (err < 0)
 		return err;
+	if (o == NULL)
+		o = &defaults;
+	if (o->backlog < 0 || o->rcvbuf_bytes < 0 || o->sndbuf_bytes < 0 || o->mode > MODE_MAX)
+		return -EINVAL;
 	if (endpoint.host_is_name || endpoint.service_is_name)
-		return -ENOENT;
-	n = spg__endpoint_addrs(&endpoint, SPG__ADDR_LISTEN, addrs);
-	if (n < 0)
-		return n;
-	err = listen_at(&endpoint.network, &addrs[0], o == NULL ? &defaults : o);
-	/* A host without IPv6, or with it switched off. */
-	if ((err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL) && n > 1)
-		err = listen_at(&endpoint.network, &addrs[1], o == NULL ? &defaults : o);
-	return err;
+		return listen_name(&endpoint, o);
+	return listen_number(&endpoint, o);
 }

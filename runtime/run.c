@@ -20,6 +20,7 @@
 #include "sched/offload.h"
 #include "sched/park.h"
 #include "sched/thread.h"
+#include "sched/watchdog.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -242,6 +243,7 @@ static int start_parts(void)
 		return err;
 	}
 	spg__sched.coro_ended = coro_ended;
+	spg__fdtab_start();
 	if (rt.cfg.overflow_report)
 		spg__overflow_install();
 	return 0;
@@ -275,6 +277,13 @@ static int start(const spg_config *cfg, bool by_run)
 		err = shard_start(started);
 		started += err == 0;
 	}
+	if (err < 0)
+		goto err_shards;
+	err = spg__watchdog_start(&(struct spg__watchdog_conf){
+		.stall_ns = rt.cfg.stall_ns,
+		.kick_signal = rt.cfg.kick_signal,
+		.name = rt.cfg.thread_name ? rt.cfg.thread_name : "spg",
+	});
 	if (err < 0)
 		goto err_shards;
 	atomic_store_explicit(&rt.state, RUNNING, memory_order_release);
@@ -351,6 +360,7 @@ static int stop(void)
 	spg__threads_interrupt();
 	if (!wait_drained())
 		return report_stuck();
+	spg__watchdog_stop();
 	spg__sched_exit();
 	join_shards(rt.shards);
 	release_parts();

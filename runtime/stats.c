@@ -1,4 +1,5 @@
 #include "coro/stack.h"
+#include "io/ring.h"
 #include "sched/offload.h"
 #include "sched/shard.h"
 
@@ -10,11 +11,13 @@
 static void shard_stats(struct spg_shard_stats *out, struct spg__shard *shard)
 {
 	struct spg__counters *c = &shard->counters;
+	struct spg__ring *ring = spg__ring_of(shard);
 	uint64_t local = (uint64_t)spg__runq_count(&shard->runq);
 
 #define X(name) out->name = spg__count_read(&c->name);
 	SPG__COUNTERS(X)
 #undef X
+	out->inflight = ring != NULL ? spg__count_read(&ring->begun) - spg__count_read(&ring->ended) : 0;
 	out->timers = atomic_load_explicit(&shard->timers.count, memory_order_relaxed);
 	out->runnable = local;
 }

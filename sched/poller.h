@@ -1,5 +1,6 @@
 /*
- * The one upward path: what the scheduler asks of the floor that does I/O. Filled
+ * The one upward path: what the scheduler asks of the floor that does I/O: to wait, to
+ * poll, to wake, and three calls of the watchdog (sched/watchdog.h). Filled
  * by io/, wired by runtime/run.c; a second poller can stand beside the first.
  */
 #ifndef SPG__SCHED_POLLER_H
@@ -16,6 +17,12 @@ struct spg__poller {
 	void (*poll)(struct spg__shard *shard);
 	/* Any thread: ends the target's wait, now or the next one. Never fails. */
 	void (*wake)(struct spg__shard *target);
+	/* The shard's thread, in a signal handler, anywhere: submits what is whole, makes completions visible. */
+	void (*surface)(struct spg__shard *shard);
+	/* Any thread: has it operations in flight, or queued? */
+	bool (*holds)(struct spg__shard *shard);
+	/* The watchdog: reaps in the owner's place what is visible. */
+	void (*reap_for)(struct spg__shard *shard);
 };
 
 #endif

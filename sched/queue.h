@@ -24,6 +24,10 @@ struct spg__coro *spg__queue_take(struct spg__shard *shard);
 /* Everything in the inbox to the queues, in order of arrival; runs the errands. true: there was something. */
 bool spg__inbox_drain(struct spg__shard *shard);
 
+/* Any thread: the whole inbox, oldest first; and one back into it, without a wake. */
+struct spg__link *spg__inbox_take(struct spg__shard *shard);
+void spg__inbox_put(struct spg__shard *shard, struct spg__coro *coro);
+
 /* A share of the global queue to this shard. true: there was something. */
 bool spg__global_take(struct spg__shard *shard);
 

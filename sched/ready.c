@@ -147,7 +147,7 @@ static void ready_here(struct spg__shard *shard, struct spg__coro *coro, bool lo
 		spg__queue_tail(shard, displaced, false);
 }
 
-static void ready_inbox(struct spg__shard *shard, struct spg__coro *coro)
+void spg__inbox_put(struct spg__shard *shard, struct spg__coro *coro)
 {
 	/* relaxed first look; the CAS decides. */
 	struct spg__link *head = atomic_load_explicit(&shard->inbox, memory_order_relaxed);
@@ -157,7 +157,6 @@ static void ready_inbox(struct spg__shard *shard, struct spg__coro *coro)
 		/* seq_cst [W1]; release: the coroutine's fields. */
 	} while (!atomic_compare_exchange_weak_explicit(&shard->inbox, &head, &coro->link,
 							memory_order_seq_cst, memory_order_relaxed));
-	spg__shard_wake(shard);
 }
 
 void spg__coro_ready(struct spg__coro *coro, int home)
@@ -172,7 +171,10 @@ void spg__coro_ready(struct spg__coro *coro, int home)
 	if (self == NULL)
 		SPG_CHECK(spg__shard_enter_foreign() != NULL);
 	if (home >= 0 || !spg__sched.stealing) {
-		ready_inbox(spg__shard_at(home >= 0 ? home : 0), coro);
+		struct spg__shard *target = spg__shard_at(home >= 0 ? home : 0);
+
+		spg__inbox_put(target, coro);
+		spg__shard_wake(target);
 	} else {
 		struct spg__fifo batch = { 0 };
 
@@ -210,6 +212,11 @@ static struct spg__link *take_reversed(_Atomic(struct spg__link *) *stack)
 		link = next;
 	}
 	return oldest;
+}
+
+struct spg__link *spg__inbox_take(struct spg__shard *shard)
+{
+	return take_reversed(&shard->inbox);
 }
 
 bool spg__inbox_drain(struct spg__shard *shard)

@@ -4,6 +4,7 @@
 #include "coro/clock.h"
 #include "sched/cancel.h"
 #include "sched/queue.h"
+#include "sched/watchdog.h"
 
 #include <sched.h>
 #include <string.h>
@@ -199,7 +200,7 @@ static void sleep_in_poller(struct spg__shard *shard)
 	int64_t due, before;
 
 	/* seq_cst [W4]: then the last look (I2). */
-	atomic_store_explicit(&shard->asleep, true, memory_order_relaxed);
+	atomic_store_explicit(&shard->asleep, true, memory_order_seq_cst);
 	atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
 	if (!anything(shard)) {
 		/* Our ends are visible now: whoever comes here last sees all of them. */
@@ -216,7 +217,10 @@ static void sleep_in_poller(struct spg__shard *shard)
 		}
 	}
 	atomic_fetch_and_explicit(word, ~bit, memory_order_seq_cst);
-	atomic_store_explicit(&shard->asleep, false, memory_order_relaxed);
+	/* seq_cst [D6]. */
+	atomic_store_explicit(&shard->asleep, false, memory_order_seq_cst);
+	atomic_store_explicit(&shard->pass_ns, spg__clock_ns(), memory_order_relaxed);
+	spg__watchdog_notice();
 }
 
 /* Nothing to run here. false: the loop ends. */
@@ -275,6 +279,9 @@ void spg__shard_loop(struct spg__shard *shard)
 
 		budget_adapt(shard, now - before);
 		atomic_store_explicit(&shard->pass_ns, now, memory_order_relaxed);
+		/* relaxed: the watchdog will say so again. */
+		if (spg__unlikely(atomic_load_explicit(&shard->stalled, memory_order_relaxed)))
+			atomic_store_explicit(&shard->stalled, false, memory_order_relaxed);
 		spg__sched.poller->poll(shard);
 		spg__inbox_drain(shard);
 		spg__global_take(shard);

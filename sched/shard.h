@@ -98,8 +98,9 @@ struct spg__shard {
 	alignas(SPG__CACHELINE) _Atomic(struct spg__coro *) next;
 	alignas(SPG__CACHELINE) _Atomic(struct spg__link *) inbox;
 	_Atomic(struct spg__link *) errands;
-	/* relaxed, for statistics and the watchdog: it is in the poller. */
+	/* For the watchdog and statistics: it is in the poller [D6]; it is stuck in one coroutine [D1]. */
 	alignas(SPG__CACHELINE) _Atomic bool asleep;
+	_Atomic bool stalled;
 	struct spg__runq runq;
 	struct spg__timers timers;
 	alignas(SPG__CACHELINE) struct spg__counters counters;

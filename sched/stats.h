@@ -10,7 +10,7 @@
 #define SPG__COUNTERS(X)                                                                           \
 	X(spawned) X(ended) X(switches) X(parks) X(unparks) X(yields) X(steals_tried) X(steals_won) \
 	X(stolen) X(steals_backoff) X(spills) X(spins) X(spin_hits) X(sleeps) X(idle_ns)           \
-	X(wakes_sent) X(wakes_coalesced) X(sqes) X(cqes) X(enters) X(inflight) X(sq_full)          \
+	X(wakes_sent) X(wakes_coalesced) X(sqes) X(cqes) X(enters) X(sq_full)          \
 	X(cq_overflow) X(timers_fired) X(cancels) X(kicks) X(stalls) X(migrations_in_flight)
 
 struct spg__counters {

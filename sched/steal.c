@@ -15,7 +15,9 @@ bool spg__steal_worth(struct spg__shard *victim)
 {
 	uint32_t n = spg__runq_count(&victim->runq);
 
-	/* relaxed: an estimate. */
+	/* relaxed, both: estimates. */
+	if (spg__unlikely(atomic_load_explicit(&victim->stalled, memory_order_relaxed)))
+		return n > 0 || atomic_load_explicit(&victim->next, memory_order_relaxed) != NULL;
 	return n > 0 && n * atomic_load_explicit(&victim->run_avg_ns, memory_order_relaxed) >= WORTH_NS;
 }
 
@@ -24,6 +26,8 @@ static bool stuck(struct spg__shard *thief, struct spg__shard *victim, int64_t n
 {
 	uint64_t switches = spg__count_read(&victim->counters.switches);
 
+	if (atomic_load_explicit(&victim->stalled, memory_order_relaxed))
+		return true;
 	if (switches != thief->seen[victim->id].switches) {
 		thief->seen[victim->id].switches = switches;
 		thief->seen[victim->id].since_ns = now_ns;
@@ -114,7 +118,8 @@ static bool steal(struct spg__shard *thief, int64_t now_ns)
 	if (victim != NULL) {
 		if (steal_batch(thief, victim))
 			return true;
-		backoff(thief, now_ns);
+		if (spg__runq_count(&victim->runq) > 0)
+			backoff(thief, now_ns);
 	}
 	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
 		victim = spg__shard_at((int)i);

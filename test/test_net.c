@@ -244,27 +244,26 @@ START_TEST(odd_addresses_print)
 }
 END_TEST
 
-/* A directory of the test's own, as long as the process. */
+/* A directory of the test's own, from the first path to temp_remove. */
+static char temp_dir[32];
+
 static const char *temp_path(const char *name)
 {
-	static char dir[] = "/tmp/spg-net-XXXXXX", path[sizeof(dir) + 32];
-	static bool made;
+	static char path[64];
 
-	if (!made)
-		T_OK(mkdtemp(dir) != NULL);
-	made = true;
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	if (temp_dir[0] == '\0') {
+		strcpy(temp_dir, "/tmp/spg-net-XXXXXX");
+		T_OK(mkdtemp(temp_dir) != NULL);
+	}
+	snprintf(path, sizeof(path), "%s/%s", temp_dir, name);
 	return path;
 }
 
 static void temp_remove(const char *name)
 {
-	char path[TEXT_BYTES];
-
-	strcpy(path, temp_path(name));
-	T_EQ(unlink(path), 0);
-	*strrchr(path, '/') = '\0';
-	rmdir(path);
+	T_EQ(unlink(temp_path(name)), 0);
+	T_EQ(rmdir(temp_dir), 0);
+	temp_dir[0] = '\0';
 }
 
 static int option(int fd, int level, int name)
@@ -353,9 +352,11 @@ static void pair_up(const struct pairing *p)
 
 static int pair_up_all(void *arg)
 {
-	int fds = t_fds_count();
+	int fds;
 
 	(void)arg;
+	pair_up(&pairings[0]); /* a foreign thread's first wait makes its wake-up descriptor */
+	fds = t_fds_count();
 	for (size_t i = 0; i < COUNT(pairings); i++)
 		pair_up(&pairings[i]);
 	T_EQ(t_fds_count(), fds);
@@ -510,6 +511,56 @@ START_TEST(dial_options_are_applied)
 }
 END_TEST
 
+static int names(void *arg)
+{
+	spg_dial_opts o = SPG_DIAL_OPTS_INIT;
+	char text[TEXT_BYTES], name[TEXT_BYTES];
+	int listener = spg_listen("tcp4", "localhost:0", NULL), fd;
+
+	(void)arg;
+	T_OK(listener >= 0);
+	local_text(listener, text);
+	T_OK(strncmp(text, "127.0.0.1:", 10) == 0);
+	snprintf(name, sizeof(name), "localhost%s", strchr(text, ':'));
+	fd = spg_dial("tcp", name, NULL); /* whatever other addresses it has */
+	T_OK(fd >= 0);
+	T_EQ(option(fd, SOL_SOCKET, SO_DOMAIN), AF_INET);
+	T_EQ(spg_close(fd), 0);
+	T_ERR(spg_dial("tcp", "127.0.0.1:no-such-service", NULL), -EINVAL);
+	T_ERR(spg_listen("tcp", "127.0.0.1:no-such-service", NULL), -EINVAL);
+	o.timeout_ns = 0;
+	T_ERR(spg_dial("tcp", name, &o), -ETIMEDOUT);
+	T_EQ(spg_close(listener), 0);
+	return 0;
+}
+
+/* Goal: a name of /etc/hosts is listened at and dialed, with `_i` = 1 to 4 shards. */
+START_TEST(names_are_looked_up)
+{
+	t_run((unsigned)_i, names, NULL);
+}
+END_TEST
+
+/* Goal: options that cannot be are refused. */
+START_TEST(bad_options_are_refused)
+{
+	spg_listen_opts listen[] = { SPG_LISTEN_OPTS_INIT, SPG_LISTEN_OPTS_INIT, SPG_LISTEN_OPTS_INIT,
+				     SPG_LISTEN_OPTS_INIT };
+	spg_dial_opts dial[] = { SPG_DIAL_OPTS_INIT, SPG_DIAL_OPTS_INIT };
+
+	listen[0].backlog = -1;
+	listen[1].rcvbuf_bytes = -1;
+	listen[2].sndbuf_bytes = -1;
+	listen[3].mode = 010000;
+	dial[0].rcvbuf_bytes = -1;
+	dial[1].sndbuf_bytes = -1;
+	for (size_t i = 0; i < COUNT(listen); i++)
+		T_ERR(spg_listen("tcp", "127.0.0.1:0", &listen[i]), -EINVAL);
+	for (size_t i = 0; i < COUNT(dial); i++)
+		T_ERR(spg_dial("tcp", "127.0.0.1:1", &dial[i]), -EINVAL);
+}
+END_TEST
+
 /* Goal: a socket file is removed only if asked, only if it is a socket, only if nobody listens. */
 START_TEST(stale_paths_are_removed_only_on_request)
 {
@@ -556,4 +607,5 @@ T_MAIN(T_TEST(addresses_are_read_and_printed), T_TEST(bad_text_is_refused), T_TE
        T_TEST(odd_addresses_print), T_SHARDS(every_network_connects),
        T_TEST(every_network_connects_without_a_runtime), T_TEST(dual_stack_is_decided_by_the_network),
        T_TEST(listen_options_are_applied), T_TEST(reuse_port_shares_a_port),
-       T_TEST(dial_options_are_applied), T_TEST(stale_paths_are_removed_only_on_request))
+       T_TEST(dial_options_are_applied), T_SHARDS(names_are_looked_up), T_TEST(bad_options_are_refused),
+       T_TEST(stale_paths_are_removed_only_on_request))

@@ -1,87 +1,95 @@
 /*
- * echo: answers every byte it gets. One coroutine per connection; echo_pthread.c is the
- * same program with one thread per connection.
+ * An echo server: one coroutine a connection. echo_pthread.c is the same program with
+ * one thread a connection; `diff tools/echo_pthread.c tools/echo.c` is what a port takes.
  *
- *	echo [address]         default 127.0.0.1:0; prints the address it listens on
+ * usage: echo [host:port]      default 127.0.0.1:0
  *
- * SIGINT and SIGTERM end it. SPG_SHARDS and the other variables configure the runtime.
+ * Prints "listening on host:port". SIGINT and SIGTERM end it.
  */
-#include <netinet/in.h>
+#include "tools/cli.h"
+#include "tools/tcp.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <spg/spg.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-#define BUF_BYTES 4096
+#define BUFFER_BYTES 4096
 
-static sigset_t stop_signals;
-
-static void serve_one(int fd, void *arg)
+static void *echo(void *arg)
 {
-	char buf[BUF_BYTES];
+	int fd = (int)(intptr_t)arg;
+	char buf[BUFFER_BYTES];
 	ssize_t n;
 
-	(void)arg;
-	while ((n = spg_read(fd, buf, sizeof(buf))) > 0) {
+	while ((n = spg_read(fd, buf, sizeof(buf))) > 0)
 		if (spg_write_all(fd, buf, (size_t)n) < 0)
 			break;
-	}
 	spg_close(fd);
+	return NULL;
 }
 
-/* Waits for the signal where it may block: on a thread of its own. */
-static void *wait_for_stop(void *arg)
+static void accept_loop(int listener)
 {
-	int signal;
+	for (;;) {
+		int fd = spg_accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		int err = fd < 0 ? fd : spg_go(echo, (void *)(intptr_t)fd);
+
+		if (err == 0)
+			continue;
+		if (err == -ECANCELED)
+			return;
+		complain("cannot serve a connection: %s", spg_strerror(err));
+		if (fd >= 0)
+			spg_close(fd);
+		spg_sleep(10 * SPG_MS); /* descriptors or memory are short until others end */
+	}
+}
+
+static sigset_t signals;
+
+/* The signals are blocked in every thread and taken here, where any function may be called. */
+static void *await_signal(void *arg)
+{
+	int number;
 
 	(void)arg;
-	sigwait(&stop_signals, &signal);
+	sigwait(&signals, &number);
 	spg_exit(0);
 	return NULL;
 }
 
-static void print_address(int fd)
+static int serve(void *address)
 {
-	struct sockaddr_storage addr;
-	socklen_t len = sizeof(addr);
-	char text[128];
+	int listener = spg_listen("tcp", address, NULL);
+	int err = listener < 0 ? listener : tcp_announce(listener);
+	pthread_t waiter;
 
-	if (getsockname(fd, (struct sockaddr *)&addr, &len) == 0 &&
-	    spg_sockaddr_str((struct sockaddr *)&addr, text, sizeof(text)) > 0)
-		printf("listening on %s\n", text);
-	fflush(stdout);
-}
-
-static int echo_main(void *arg)
-{
-	spg_serve_opts opts = SPG_SERVE_OPTS_INIT;
-	int fd = spg_listen("tcp", arg, NULL);
-	int err;
-
-	if (fd < 0) {
-		fprintf(stderr, "echo: %s: %s\n", (const char *)arg, spg_strerror(fd));
-		return 1;
-	}
-	print_address(fd);
-	opts.drain_ns = 0;
-	err = spg_serve(fd, serve_one, NULL, &opts);
-	if (err < 0)
-		fprintf(stderr, "echo: serve: %s\n", spg_strerror(err));
-	spg_close(fd);
-	return err < 0;
+	if (err == 0)
+		err = -pthread_create(&waiter, NULL, await_signal, NULL);
+	if (err == 0)
+		accept_loop(listener);
+	if (listener >= 0)
+		spg_close(listener);
+	return err;
 }
 
 int main(int argc, char **argv)
 {
-	pthread_t waiter;
+	static char any_port[] = "127.0.0.1:0";
+	int err;
 
-	sigemptyset(&stop_signals);
-	sigaddset(&stop_signals, SIGINT);
-	sigaddset(&stop_signals, SIGTERM);
-	pthread_sigmask(SIG_BLOCK, &stop_signals, NULL);
-	if (pthread_create(&waiter, NULL, wait_for_stop, NULL) != 0)
-		return EXIT_FAILURE;
-	pthread_detach(waiter);
-	return spg_run(NULL, echo_main, argc > 1 ? argv[1] : "127.0.0.1:0");
+	if (argc > 2) {
+		complain("one argument at most: host:port");
+		return 2;
+	}
+	raise_fd_limit();
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+	err = spg_run(NULL, serve, argc > 1 ? argv[1] : any_port);
+	if (err < 0)
+		complain("%s", strerror(-err));
+	return err < 0;
 }

@@ -1,60 +1,66 @@
 /*
- * A log-linear histogram of latencies: 64 linear steps in each power of two, so a value is
- * known to 1.6 %.
+ * A log-linear histogram of latencies (after HdrHistogram): every value up to 2^64 - 1
+ * lies in a bucket no wider than 1/128 of it; values below 256 are exact.
+ *
+ * H1  Shift s > 0 holds the values in [128 << s, 256 << s) in 128 buckets of 1 << s;
+ *     shift 0 holds [0, 256) in 256 buckets of 1. Buckets follow each other without gap.
+ * H2  A percentile is the upper end of its bucket, but no more than the maximum: it is
+ *     never below the true value, and less than 1/128 above it.
  */
-#ifndef SPG__TOOLS_HIST_H
-#define SPG__TOOLS_HIST_H
+#ifndef TOOLS_HIST_H
+#define TOOLS_HIST_H
 
 #include <stdint.h>
 
-#define HIST_SUB_BITS 6
-#define HIST_BUCKETS ((64 - HIST_SUB_BITS + 1) << HIST_SUB_BITS)
+#define HIST_SUB_BITS 7
+#define HIST_SUB (1u << HIST_SUB_BITS)
+#define HIST_BUCKETS ((64 - HIST_SUB_BITS - 1) * HIST_SUB + 2 * HIST_SUB)
 
+/* All zero is empty. */
 struct hist {
-	uint64_t count, max;
-	uint64_t buckets[HIST_BUCKETS];
+	uint64_t count, sum, max;
+	uint64_t bucket[HIST_BUCKETS];
 };
 
 static inline unsigned hist_index(uint64_t value)
 {
 	unsigned shift;
 
-	if (value < (1u << HIST_SUB_BITS))
+	if (value < 2 * HIST_SUB)
 		return (unsigned)value;
 	shift = 63 - (unsigned)__builtin_clzll(value) - HIST_SUB_BITS;
-	return ((shift + 1) << HIST_SUB_BITS) + (unsigned)(value >> shift) - (1u << HIST_SUB_BITS);
+	return shift * HIST_SUB + (unsigned)(value >> shift);
 }
 
-/* The largest value that falls into the bucket. */
+/* The largest value of a bucket. */
 static inline uint64_t hist_upper(unsigned index)
 {
-	unsigned shift = index >> HIST_SUB_BITS;
-	uint64_t sub = index & ((1u << HIST_SUB_BITS) - 1);
+	unsigned shift = index < 2 * HIST_SUB ? 0 : index / HIST_SUB - 1;
+	uint64_t lower = (uint64_t)(index - shift * HIST_SUB) << shift;
 
-	if (shift == 0)
-		return sub;
-	return ((sub + (1u << HIST_SUB_BITS) + 1) << (shift - 1)) - 1;
+	return lower + (((uint64_t)1 << shift) - 1);
 }
 
-static inline void hist_add(struct hist *h, uint64_t value)
+static inline void hist_record(struct hist *h, uint64_t value)
 {
+	h->bucket[hist_index(value)]++;
 	h->count++;
-	h->buckets[hist_index(value)]++;
+	h->sum += value;
 	if (value > h->max)
 		h->max = value;
 }
 
-/* The value below which `part` (0 to 1) of all lie; 0 for an empty one. */
-static inline uint64_t hist_quantile(const struct hist *h, double part)
+/* The value that `ppm` millionths of all do not exceed (500,000: the median); 0 when empty. */
+static inline uint64_t hist_percentile(const struct hist *h, uint32_t ppm)
 {
-	uint64_t rank = (uint64_t)((double)h->count * part), seen = 0;
+	uint64_t rank = (h->count * ppm + 999999) / 1000000, seen = 0;
 
-	if (rank >= h->count)
-		return h->max;
+	if (rank == 0)
+		rank = 1;
 	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
-		seen += h->buckets[i];
-		if (seen > rank)
-			return hist_upper(i) < h->max ? hist_upper(i) : h->max;
+		seen += h->bucket[i];
+		if (seen >= rank)
+			return hist_upper(i) < h->max ? hist_upper(i) : h->max; /* H2 */
 	}
 	return h->max;
 }

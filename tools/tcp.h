@@ -106,8 +106,7 @@ static inline int tcp_connect_at(int fd, const struct addrinfo *at, int timeout_
 	}
 }
 
-/* A connected nonblocking socket, or a negative errno. */
-static inline int tcp_connect(const struct addrinfo *at, int timeout_ms)
+static inline int tcp_connect_one(const struct addrinfo *at, int timeout_ms)
 {
 	int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), err;
 
@@ -120,6 +119,16 @@ static inline int tcp_connect(const struct addrinfo *at, int timeout_ms)
 		return fd;
 	close(fd);
 	return err;
+}
+
+/* A nonblocking socket connected to the first address that answers, or a negative errno. */
+static inline int tcp_connect(const struct addrinfo *at, int timeout_ms)
+{
+	int fd = -EINVAL;
+
+	for (; fd < 0 && at != NULL; at = at->ai_next)
+		fd = tcp_connect_one(at, timeout_ms);
+	return fd;
 }
 
 /* The first line a server prints: where it listens, with the port the kernel chose. */

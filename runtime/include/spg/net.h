@@ -65,16 +65,19 @@ SPG__EXTERN_C_BEGIN
  * @o:       borrowed; NULL: the defaults
  *
  * TCP sockets have SO_REUSEADDR. "tcp" and "udp" without a host take IPv6 and IPv4 with one
- * socket, and IPv4 alone where there is no IPv6. The descriptor is close-on-exec and in
- * blocking mode.
+ * socket, and IPv4 alone where there is no IPv6. Of a name's addresses one is taken, IPv4
+ * first. The descriptor is close-on-exec and in blocking mode.
  *
  * Return: a descriptor, to be closed with spg_close, or
  *   -EINVAL      bad text, an address of another family than the network's, or a bad option
  *   -ENOENT      host or service is a name, and it has no address
  *   -ENODEV      no interface has the name of the IPv6 zone
  *   -EADDRINUSE  another listens there
- *   other        the errno of socket(2), setsockopt(2), bind(2), chmod(2) or listen(2)
- * Cancellation: none. Threads: any. Allocates: nothing. Source: Go's net.Listen. Since: 0.1.
+ *   -ECANCELED, -ETIMEDOUT  the context ended while a name was looked up
+ *   other        of the look-up, as spg_resolve; the errno of socket(2), setsockopt(2),
+ *                bind(2), chmod(2) or listen(2)
+ * Cancellation: while it looks up a name. Threads: any; then a coroutine may resume on
+ * another thread. Allocates: for a name, until it returns. Source: Go's net.Listen. Since: 0.1.
  */
 SPG_API int spg_listen(const char *network, const char *address, const spg_listen_opts *o);
 

@@ -1,0 +1,258 @@
+#include "sched/watchdog.h"
+
+#include "coro/clock.h"
+#include "sched/queue.h"
+#include "sched/thread.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Looks in a row that found all shards asleep, before it rests. */
+#define QUIET_LOOKS 2
+
+static struct {
+	struct spg__watchdog_conf conf;
+	bool started;
+	pthread_t thread;
+	struct sigaction previous;
+	/* The futex it sleeps on: 0, or 1 to look at once. */
+	_Atomic uint32_t word;
+	_Atomic bool resting, ending;
+	/* What it saw of each shard, and when. The watchdog's alone. */
+	struct {
+		int64_t pass_ns, kicked_ns;
+	} seen[SPG__SHARDS_MAX];
+} dog;
+
+static void sleep_until(int64_t when_ns)
+{
+	struct timespec ts = spg__clock_timespec(when_ns);
+
+	/* acquire: with the notice. Every return is a reason to look. */
+	if (atomic_load_explicit(&dog.word, memory_order_acquire) == 0)
+		syscall(SYS_futex, &dog.word, FUTEX_WAIT_BITSET_PRIVATE, 0, when_ns == SPG__NEVER ? NULL : &ts,
+			NULL, FUTEX_BITSET_MATCH_ANY);
+	atomic_store_explicit(&dog.word, 0, memory_order_seq_cst);
+}
+
+static void wake(void)
+{
+	atomic_store_explicit(&dog.word, 1, memory_order_seq_cst);
+	syscall(SYS_futex, &dog.word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void spg__watchdog_notice(void)
+{
+	/* seq_cst [D6]. One waker is enough. */
+	if (spg__unlikely(atomic_load_explicit(&dog.resting, memory_order_seq_cst)) &&
+	    atomic_exchange_explicit(&dog.resting, false, memory_order_seq_cst))
+		wake();
+}
+
+/* On the stalled shard's thread, wherever it was (D3). */
+static void on_kick(int signal, siginfo_t *info, void *context)
+{
+	int saved = errno;
+	struct spg__shard *shard = spg__shard_self();
+
+	if (shard != NULL)
+		spg__sched.poller->surface(shard);
+	if (dog.previous.sa_flags & SA_SIGINFO)
+		dog.previous.sa_sigaction(signal, info, context);
+	else if (dog.previous.sa_handler != SIG_DFL && dog.previous.sa_handler != SIG_IGN)
+		dog.previous.sa_handler(signal);
+	errno = saved;
+}
+
+static bool asleep(struct spg__shard *shard)
+{
+	return atomic_load_explicit(&shard->asleep, memory_order_seq_cst);
+}
+
+static bool all_asleep(void)
+{
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
+		if (!asleep(spg__shard_at((int)i)))
+			return false;
+	}
+	return true;
+}
+
+/* D1. */
+static bool stalled(struct spg__shard *shard, int64_t now)
+{
+	int64_t pass = atomic_load_explicit(&shard->pass_ns, memory_order_relaxed);
+	bool moved = pass != dog.seen[shard->id].pass_ns;
+
+	dog.seen[shard->id].pass_ns = pass;
+	return !moved && !asleep(shard) && now - pass >= dog.conf.stall_ns;
+}
+
+/* Could anybody else run what this shard holds? */
+static bool helper_there(struct spg__shard *shard, int64_t now)
+{
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
+		struct spg__shard *other = spg__shard_at((int)i);
+
+		if (other != shard &&
+		    (asleep(other) || now - atomic_load_explicit(&other->pass_ns, memory_order_relaxed) <
+					      dog.conf.stall_ns))
+			return true;
+	}
+	return false;
+}
+
+/* D2: what is not bound to the shard goes to everybody, the rest back. */
+static void rescue_inbox(struct spg__shard *shard)
+{
+	struct spg__link *link;
+	struct spg__fifo loose = { 0 };
+
+	if (atomic_load_explicit(&shard->inbox, memory_order_relaxed) == NULL)
+		return;
+	link = spg__inbox_take(shard);
+	while (link != NULL) {
+		struct spg__coro *coro = spg__coro_of_link(link);
+
+		link = link->next;
+		if (coro->pin < 0 && spg__coro_op_shard(coro) < 0)
+			spg__fifo_append(&loose, &coro->link);
+		else
+			spg__inbox_put(shard, coro);
+	}
+	if (loose.count > 0)
+		spg__global_put(&loose);
+}
+
+static void kick(struct spg__shard *shard, int64_t now)
+{
+	/* D5. */
+	if (dog.conf.kick_signal == 0 || !spg__sched.poller->holds(shard) ||
+	    now - dog.seen[shard->id].kicked_ns < dog.conf.stall_ns)
+		return;
+	dog.seen[shard->id].kicked_ns = now;
+	spg__count(&shard->counters.kicks);
+	pthread_kill(shard->thread, dog.conf.kick_signal);
+}
+
+/* D2, D4: to those who can use it. */
+static void bring_out(struct spg__shard *shard, int64_t now)
+{
+	rescue_inbox(shard);
+	/* What the last kick brought to light, and then the next one (D4). */
+	spg__sched.poller->reap_for(shard);
+	kick(shard, now);
+	if (spg__runq_count(&shard->runq) > 0 ||
+	    atomic_load_explicit(&shard->next, memory_order_relaxed) != NULL ||
+	    atomic_load_explicit(&spg__sched.global_count, memory_order_seq_cst) > 0)
+		spg__wake_thief();
+}
+
+static void help(struct spg__shard *shard, int64_t now)
+{
+	/* The runtime may be on its way out: then nobody needs help. */
+	if (spg__shard_enter_foreign() == NULL)
+		return;
+	if (!atomic_exchange_explicit(&shard->stalled, true, memory_order_seq_cst))
+		spg__count(&shard->counters.stalls);
+	/* relaxed: a timer that comes due right now is found at the next look. */
+	if (now >= atomic_load_explicit(&shard->timers.next_due_ns, memory_order_relaxed))
+		spg__timers_expire(&shard->timers, now);
+	if (spg__sched.stealing && helper_there(shard, now))
+		bring_out(shard, now);
+	spg__shard_leave_foreign();
+}
+
+/* Returns how long until the next look. */
+static int64_t look(unsigned *quiet)
+{
+	int64_t now = spg__clock_ns(), pause = dog.conf.stall_ns / 2 + 1;
+	bool kicked = false;
+
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
+		struct spg__shard *shard = spg__shard_at((int)i);
+
+		if (stalled(shard, now)) {
+			help(shard, now);
+			kicked |= dog.seen[i].kicked_ns == now;
+		}
+	}
+	/* A kicked shard's completions are there a moment later. */
+	if (kicked)
+		pause = pause / 16 + 1;
+	*quiet = all_asleep() ? *quiet + 1 : 0;
+	return pause;
+}
+
+static void *dog_main(void *arg)
+{
+	unsigned quiet = 0;
+	char name[16];
+
+	(void)arg;
+	snprintf(name, sizeof(name), "%.9s-watch", dog.conf.name);
+	(void)pthread_setname_np(pthread_self(), name);
+	while (!atomic_load_explicit(&dog.ending, memory_order_seq_cst)) {
+		int64_t pause = look(&quiet);
+
+		if (quiet < QUIET_LOOKS) {
+			sleep_until(spg__clock_ns() + pause);
+			continue;
+		}
+		/* seq_cst [D6]: resting, then the last look. */
+		atomic_store_explicit(&dog.resting, true, memory_order_seq_cst);
+		if (all_asleep() && !atomic_load_explicit(&dog.ending, memory_order_seq_cst))
+			sleep_until(SPG__NEVER);
+		atomic_store_explicit(&dog.resting, false, memory_order_seq_cst);
+		quiet = 0;
+	}
+	return NULL;
+}
+
+int spg__watchdog_start(const struct spg__watchdog_conf *conf)
+{
+	struct sigaction ours = { .sa_sigaction = on_kick, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK };
+	sigset_t all, before;
+	int err;
+
+	dog.conf = *conf;
+	dog.started = false;
+	if (conf->stall_ns == 0)
+		return 0;
+	atomic_store_explicit(&dog.ending, false, memory_order_relaxed);
+	atomic_store_explicit(&dog.resting, false, memory_order_relaxed);
+	sigemptyset(&ours.sa_mask);
+	if (conf->kick_signal != 0 && sigaction(conf->kick_signal, &ours, &dog.previous) != 0)
+		return -errno;
+	/* No signal is for the watchdog. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = pthread_create(&dog.thread, NULL, dog_main, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (err != 0 && conf->kick_signal != 0)
+		sigaction(conf->kick_signal, &dog.previous, NULL);
+	dog.started = err == 0;
+	return -err;
+}
+
+void spg__watchdog_stop(void)
+{
+	struct sigaction now;
+
+	if (!dog.started)
+		return;
+	atomic_store_explicit(&dog.ending, true, memory_order_seq_cst);
+	wake();
+	pthread_join(dog.thread, NULL);
+	dog.started = false;
+	if (dog.conf.kick_signal == 0)
+		return;
+	/* Somebody else's handler, set meanwhile, stays. */
+	if (sigaction(dog.conf.kick_signal, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+	    now.sa_sigaction == on_kick)
+		sigaction(dog.conf.kick_signal, &dog.previous, NULL);
+}

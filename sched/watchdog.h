@@ -1,0 +1,49 @@
+/*
+ * The watchdog and the kick. A thread that looks after shards stuck in one coroutine:
+ * everything such a shard holds that others could use is brought to them.
+ *
+ * D1  A shard is stalled when it is awake and has not begun a pass for stall_ns. A pass
+ *     ends with the budget, so a stalled shard is in one coroutine, or in few long ones.
+ * D2  What a stalled shard holds, and how it gets away:
+ *       due timers            expired here; the heap has a lock
+ *       stealable coroutines  `stalled` makes them worth a thief, and one is woken
+ *       the inbox             taken by exchange; what is not bound goes to the global queue
+ *       completions           invisible to others while the ring's owner computes: the kick
+ *       queued SQEs           submitted by the kick
+ * D3  The kick is a signal to the shard's thread. Its handler enters the thread's own ring
+ *     with GETEVENTS: it submits what is published (a release store of the SQ's tail, made
+ *     when an SQE is whole) and makes completions visible. It touches nothing else, so it
+ *     may interrupt anything: user code, malloc, the library itself. It saves errno, runs on
+ *     the alternate stack, and calls the handler that was there before.
+ * D4  The watchdog then reaps the ring in the owner's place, if it gets the CQ's lock. The
+ *     owner holds it while it reaps; a handler that interrupted it there does no harm.
+ * D5  At most one kick per stall_ns and shard; none when no other shard could help.
+ * D6  It sleeps without a limit while all shards sleep. A shard that gets up wakes it if it
+ *     finds `resting` (seq_cst, against the watchdog's last look at `asleep`).
+ *
+ * Limits. What is pinned to the stalled shard waits. A cancel of an operation in flight on
+ * it waits for the shard. Blocking libc calls that SA_RESTART does not cover (poll,
+ * nanosleep, epoll_wait ...) may return EINTR in user code that computes for long.
+ *
+ * Rejected: a count of library depth in every call, and a box of completions filled by the
+ * handler. The CQ's lock costs one RMW per reap, and the handler needs to know nothing.
+ */
+#ifndef SPG__SCHED_WATCHDOG_H
+#define SPG__SCHED_WATCHDOG_H
+
+#include "coro/base.h"
+
+struct spg__watchdog_conf {
+	int64_t stall_ns;
+	int kick_signal; /* 0: off */
+	const char *name;
+};
+
+/* 0, or the negative errno of the thread or the handler. stall_ns 0: no watchdog. */
+int spg__watchdog_start(const struct spg__watchdog_conf *conf);
+void spg__watchdog_stop(void);
+
+/* A shard that was asleep gets up (D6). */
+void spg__watchdog_notice(void);
+
+#endif

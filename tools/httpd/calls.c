@@ -1,0 +1,241 @@
+/*
+ * The calls of httpd: coroutines.
+ */
+#include "tools/httpd/calls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <liburing.h>
+#include <linux/openat2.h>
+#include <spg/spg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+/* Handlers keep their buffers elsewhere. */
+#define STACK_BYTES (64 * 1024)
+
+/* Ends call_serve. Made by call_run, before main_fn. */
+static spg_ctx *serving;
+
+ssize_t call_recv(int fd, void *buf, size_t len, int64_t timeout_ns)
+{
+	SPG_TIMEOUT_SCOPE(timeout_ns);
+
+	return spg_recv(fd, buf, len, 0);
+}
+
+ssize_t call_send(int fd, const void *buf, size_t len, int64_t timeout_ns)
+{
+	SPG_TIMEOUT_SCOPE(timeout_ns);
+
+	return spg_write_all(fd, buf, len);
+}
+
+ssize_t call_write(int fd, const void *buf, size_t len)
+{
+	return spg_write_all(fd, buf, len);
+}
+
+/* What is in memory is copied at once; the rest is read by the ring. */
+ssize_t call_pread(int fd, void *buf, size_t len, off_t offset)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	ssize_t n = preadv2(fd, &iov, 1, offset, RWF_NOWAIT);
+
+	return n >= 0 ? n : spg_pread(fd, buf, len, offset);
+}
+
+struct open_call {
+	int dirfd;
+	const char *path;
+	struct open_how how;
+};
+
+static void prep_open(struct io_uring_sqe *sqe, void *arg)
+{
+	struct open_call *call = arg;
+
+	io_uring_prep_openat2(sqe, call->dirfd, call->path, &call->how);
+}
+
+/* O_NONBLOCK: a FIFO without a writer is opened, then refused. */
+int call_open(int dirfd, const char *path)
+{
+	struct open_call call = {
+		.dirfd = dirfd,
+		.path = path,
+		.how = { .flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+			 .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS },
+	};
+
+	return spg_uring(prep_open, &call, NULL);
+}
+
+void call_close(int fd)
+{
+	spg_close(fd);
+}
+
+int call_sleep(int64_t ns)
+{
+	return spg_sleep(ns);
+}
+
+struct call_task *call_spawn(void *(*fn)(void *), void *arg)
+{
+	return (struct call_task *)spg_spawn(NULL, fn, arg);
+}
+
+void call_join(struct call_task *task)
+{
+	if (task != NULL && spg_join((spg_task *)task, NULL) < 0)
+		spg_detach((spg_task *)task);
+}
+
+struct call_queue *call_queue_new(size_t value_bytes, size_t capacity)
+{
+	return (struct call_queue *)spg_chan_new(value_bytes, capacity);
+}
+
+int call_queue_put(struct call_queue *queue, const void *value)
+{
+	return spg_chan_try_send((spg_chan *)queue, value);
+}
+
+int call_queue_take(struct call_queue *queue, void *value)
+{
+	return spg_chan_recv((spg_chan *)queue, value);
+}
+
+int call_queue_try_take(struct call_queue *queue, void *value)
+{
+	return spg_chan_try_recv((spg_chan *)queue, value);
+}
+
+void call_queue_close(struct call_queue *queue)
+{
+	spg_chan_close((spg_chan *)queue);
+}
+
+void call_queue_free(struct call_queue *queue)
+{
+	spg_chan_unref((spg_chan *)queue);
+}
+
+unsigned call_shards_max(void)
+{
+	return SPG_SHARDS_MAX;
+}
+
+unsigned call_shards(void)
+{
+	return (unsigned)spg_shards();
+}
+
+struct run {
+	int (*main_fn)(void *);
+	void *arg;
+};
+
+static int run_main(void *arg)
+{
+	struct run *run = arg;
+	int res = -ENOMEM;
+
+	serving = spg_ctx_new(NULL);
+	if (serving != NULL)
+		res = run->main_fn(run->arg);
+	spg_ctx_unref(serving);
+	return res;
+}
+
+int call_run(int (*main_fn)(void *), void *arg)
+{
+	struct run run = { .main_fn = main_fn, .arg = arg };
+
+	return spg_run(NULL, run_main, &run);
+}
+
+int call_listen(const char *address, bool reuse_port)
+{
+	spg_listen_opts opts = SPG_LISTEN_OPTS_INIT;
+
+	opts.reuse_port = reuse_port;
+	return spg_listen("tcp", address, &opts);
+}
+
+struct accepting {
+	const struct call_server *server;
+	int listener;
+	spg_place place; /* of the handlers */
+	spg_task *task;
+	int res;
+};
+
+static void *accept_main(void *arg)
+{
+	struct accepting *a = arg;
+	spg_serve_opts opts = SPG_SERVE_OPTS_INIT;
+
+	opts.name = "connection";
+	opts.connections_max = a->server->connections_max;
+	opts.drain_ns = a->server->drain_ns;
+	opts.stack_size = STACK_BYTES;
+	opts.place = a->place;
+	a->res = spg_serve(a->listener, a->server->handler, a->server->arg, &opts);
+	if (a->res < 0)
+		spg_ctx_cancel(serving); /* no server with half its listeners */
+	return NULL;
+}
+
+int call_serve(const struct call_server *server)
+{
+	struct accepting *all = calloc(server->listeners_count, sizeof(*all));
+	int res = 0;
+
+	if (all == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < server->listeners_count; i++) {
+		bool only = server->listeners_count == 1;
+		spg_attr attr = { .name = "accept", .place = only ? SPG_ANY : SPG_PIN(i), .ctx = serving };
+
+		all[i] = (struct accepting){ .server = server, .listener = server->listeners[i],
+					     .place = only ? SPG_SPREAD : SPG_PREFER(i) };
+		all[i].task = spg_spawn(&attr, accept_main, &all[i]);
+		if (all[i].task == NULL)
+			res = -ENOMEM;
+	}
+	if (res < 0)
+		spg_ctx_cancel(serving);
+	for (unsigned i = 0; i < server->listeners_count; i++) {
+		call_join((struct call_task *)all[i].task);
+		if (res == 0)
+			res = all[i].res;
+	}
+	free(all);
+	return res;
+}
+
+void call_stop(void)
+{
+	spg_ctx_cancel(serving);
+}
+
+void call_stats(FILE *out)
+{
+	spg_stats_t *stats = malloc(sizeof(*stats));
+	const struct spg_shard_stats *t;
+
+	if (stats == NULL || spg_stats(stats) < 0) {
+		free(stats);
+		return;
+	}
+	t = &stats->total;
+	fprintf(out, "runtime: shards %ju, spawned %ju, switches %ju, stolen %ju, sqes %ju, enters %ju, "
+		"wakes %ju (%ju coalesced), sleeps %ju, timers fired %ju, cancels %ju, kicks %ju, stalls %ju\n",
+		(uintmax_t)stats->shards, (uintmax_t)t->spawned, (uintmax_t)t->switches, (uintmax_t)t->stolen,
+		(uintmax_t)t->sqes, (uintmax_t)t->enters, (uintmax_t)t->wakes_sent,
+		(uintmax_t)t->wakes_coalesced, (uintmax_t)t->sleeps, (uintmax_t)t->timers_fired,
+		(uintmax_t)t->cancels, (uintmax_t)t->kicks, (uintmax_t)t->stalls);
+	free(stats);
+}
