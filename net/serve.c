@@ -22,12 +22,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HANDLER_NAME "spg-serve"
+#define SERVER_NAME "spg-serve"
+#define HANDLER_NAME "spg-handler"
 /* How long to wait for descriptors or memory that others hold. Doubles. */
 #define BACKOFF_MIN_NS (5 * SPG_MS)
 #define BACKOFF_MAX_NS SPG_SEC
 
 struct server {
+	int listen_fd;
 	void (*handler)(int fd, void *arg);
 	void *arg;
 	const spg_serve_opts *opts;
@@ -145,7 +147,7 @@ static int await_fewer(struct server *s, uint64_t open, int64_t wait_ns)
 /*
  * Is this the orderly end of the loop? The context's; or the listener was closed
  * (spg_close ends the call in flight with -ECANCELED, the next one with -EBADF, and it
- * was open at the start); or spg_stop ended a foreign thread's wait.
+ * was open at the start).
  */
 static bool is_over(int err)
 {
@@ -267,14 +269,14 @@ static int accept_one(struct server *s, struct acceptor *acceptor)
 }
 
 /* 0: the context ended, or the listener was closed; or why it cannot go on. */
-static int accept_loop(struct server *s, int fd)
+static int accept_loop(struct server *s)
 {
-	struct acceptor acceptor = { .fd = fd };
+	struct acceptor acceptor = { .fd = s->listen_fd };
 	int err = spg_ctx_err(NULL);
 
 	/* With a limit the kernel must not take connections ahead of us. */
-	acceptor.multishot = s->opts->connections_max == 0 && spg_in_coroutine() &&
-			     spg__features.multishot && spg__op_usable(IORING_OP_ACCEPT);
+	acceptor.multishot = s->opts->connections_max == 0 && spg__features.multishot &&
+			     spg__op_usable(IORING_OP_ACCEPT);
 	/* Asked each time: a queue of results never empty would hide the end. */
 	while (err == 0) {
 		err = accept_one(s, &acceptor);
@@ -298,8 +300,48 @@ static void drain(struct server *s)
 	if (err == 0)
 		return;
 	spg_ctx_cancel(s->ctx);
-	while (spg_wg_wait(&s->open) < 0)
-		; /* spg_stop may end a foreign thread's wait, once */
+	err = spg_wg_wait(&s->open);
+	SPG_CHECK(err == 0); /* in a shield, without a deadline, on a coroutine */
+}
+
+static int serve(struct server *s)
+{
+	int err = accept_loop(s);
+
+	drain(s);
+	return err;
+}
+
+static void *serve_main(void *arg)
+{
+	return (void *)(intptr_t)serve(arg);
+}
+
+/*
+ * A plain thread lets a coroutine do it. So the ring accepts for it as well, and the
+ * runtime's end reaches the loop wherever it is: spg_stop ends one wait of the thread's,
+ * and that only if it is in one.
+ */
+static int serve_for_thread(struct server *s)
+{
+	spg_attr attr = SPG_ATTR_INIT;
+	void *result = NULL;
+	spg_task *task;
+
+	attr.name = SERVER_NAME;
+	attr.ctx = spg__ctx_create(spg__ctx_root(), SPG__NEVER);
+	task = attr.ctx != NULL ? spg_spawn(&attr, serve_main, s) : NULL;
+	if (task != NULL && spg_join(task, &result) < 0) {
+		SPG_SHIELD_SCOPE();
+
+		spg_ctx_cancel(attr.ctx);
+		while (spg_join(task, &result) < 0)
+			; /* spg_stop's one wait */
+	}
+	spg_ctx_unref(attr.ctx);
+	if (task == NULL)
+		return spg_running() ? -ENOMEM : -ESRCH;
+	return (int)(intptr_t)result;
 }
 
 static int check_listener(int fd)
@@ -316,6 +358,7 @@ int spg_serve(int listen_fd, void (*handler)(int fd, void *arg), void *arg, cons
 {
 	static const spg_serve_opts defaults = SPG_SERVE_OPTS_INIT;
 	struct server s = {
+		.listen_fd = listen_fd,
 		.handler = handler,
 		.arg = arg,
 		.opts = o == NULL ? &defaults : o,
@@ -326,15 +369,11 @@ int spg_serve(int listen_fd, void (*handler)(int fd, void *arg), void *arg, cons
 
 	if (err < 0)
 		return err;
-	if (!spg_in_coroutine() && !spg_running())
-		return -ESRCH;
 	s.gate = spg_chan_new(0, 1);
 	s.ctx = spg__ctx_create(spg__ctx_root(), SPG__NEVER); /* V2 */
 	err = -ENOMEM;
-	if (s.gate != NULL && s.ctx != NULL) {
-		err = accept_loop(&s, listen_fd);
-		drain(&s);
-	}
+	if (s.gate != NULL && s.ctx != NULL)
+		err = spg_in_coroutine() ? serve(&s) : serve_for_thread(&s);
 	spg_chan_unref(s.gate);
 	spg_ctx_unref(s.ctx);
 	return err;
