@@ -61,10 +61,14 @@ OBJS := $(call objects,$(FLOORS:%=%/*.c))
 
 # tools/NAME.c or tools/NAME/*.c is the program $(B)/NAME; these know nothing of the library.
 TOOLS := $(sort $(patsubst tools/%.c,%,$(wildcard tools/*.c)) $(patsubst tools/%/,%,$(dir $(wildcard tools/*/*.c))))
-TOOLS_PLAIN := $(filter load echo_pthread,$(TOOLS))
+TOOLS_PLAIN := $(filter load echo_pthread httpd_pthread,$(TOOLS))
 TOOL_OBJS := $(call objects,tools/*.c tools/*/*.c)
 TOOL_BINS := $(TOOLS:%=$(B)/%)
 TOOL_BINS_PLAIN := $(TOOLS_PLAIN:%=$(B)/%)
+
+# httpd parses with llhttp, whose C sources Debian's node-llhttp brings. Its twin has calls of its own.
+LLHTTP_OBJS := $(B)/llhttp/api.o $(B)/llhttp/http.o $(B)/llhttp/llhttp.o
+HTTPD_OBJS := $(call objects,tools/httpd/*.c)
 
 # `make test T=chan` runs test/test_chan.c alone.
 T ?= *
@@ -114,6 +118,13 @@ $(B)/libspg.so: $(OBJS)
 $(TOOL_BINS): $(B)/%: $$(call objects,tools/%.c tools/%/*.c)
 	$(call Q,LINK)$(LINK) -o $@ $^ $(if $(filter $@,$(TOOL_BINS_PLAIN)),-pthread,$(LIBS))
 $(filter-out $(TOOL_BINS_PLAIN),$(TOOL_BINS)): $(B)/libspg.a
+
+$(LLHTTP_OBJS): $(B)/llhttp/%.o: $(B)/flags
+	@mkdir -p $(@D)
+	$(call Q,CC  )$(CC) $(CFLAGS) -w -I/usr/share/include/llhttp -c /usr/share/llhttp/$*.c -o $@
+$(HTTPD_OBJS): override CPPFLAGS += -I/usr/share/include
+$(B)/httpd $(B)/httpd_pthread: $(LLHTTP_OBJS)
+$(B)/httpd_pthread: $(filter-out $(B)/tools/httpd/calls.o,$(HTTPD_OBJS))
 
 $(TEST_BINS): %: %.o $(B)/test/t.o $(B)/libspg.a
 	$(call Q,LINK)$(LINK) -o $@ $^ $(LIBS) $(CHECK_LIBS)

@@ -3,6 +3,7 @@
 #include "coro/alloc.h"
 #include "coro/lock.h"
 #include "coro/list.h"
+#include "io/fdkind.h"
 #include "io/ring.h"
 #include "sched/thread.h"
 #include "sched/wait.h"
@@ -315,6 +316,7 @@ int spg_close(int fd)
 		drain(fd, &wait, running);
 	if (foreign && running)
 		spg__shard_leave_foreign();
+	spg__fdkind_forget(fd);
 	err = close_now(fd, closing);
 	spg__wait_end(&wait);
 	return err;

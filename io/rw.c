@@ -4,6 +4,7 @@
 #include "io/call.h"
 
 #include "coro/fault.h"
+#include "io/fdkind.h"
 
 #include <spg/io.h>
 
@@ -13,10 +14,23 @@ static inline unsigned move_len(size_t len)
 	return spg__unlikely(len > 1 && spg__fault(SPG__FAULT_SHORT) < 0) ? 1 : spg__io_len(len);
 }
 
+/*
+ * On sockets as RECV and SEND: the same meaning, and a shorter way through the kernel (about
+ * 0.1 us each). What the table says is a hint: close(2) behind our back may have given the
+ * number to something else, and then the kernel says so and READ and WRITE do.
+ */
 ssize_t spg_read(int fd, void *buf, size_t len)
 {
 	struct io_uring_sqe sqe;
+	int res;
 
+	if (spg__likely(len > 0 && spg__fdkind_is_socket(fd))) {
+		spg__io_prep(&sqe, IORING_OP_RECV, fd, buf, move_len(len), 0);
+		res = spg__io(&sqe, POLLIN);
+		if (spg__likely(res != -ENOTSOCK))
+			return res;
+		spg__fdkind_forget(fd);
+	}
 	spg__io_prep(&sqe, IORING_OP_READ, fd, buf, move_len(len), SPG__OFF_CURRENT);
 	return spg__io(&sqe, POLLIN);
 }
@@ -24,7 +38,16 @@ ssize_t spg_read(int fd, void *buf, size_t len)
 ssize_t spg_write(int fd, const void *buf, size_t len)
 {
 	struct io_uring_sqe sqe;
+	int res;
 
+	if (spg__likely(len > 0 && spg__fdkind_is_socket(fd))) {
+		spg__io_prep(&sqe, IORING_OP_SEND, fd, buf, move_len(len), 0);
+		sqe.msg_flags = MSG_NOSIGNAL;
+		res = spg__io(&sqe, POLLOUT);
+		if (spg__likely(res != -ENOTSOCK))
+			return res;
+		spg__fdkind_forget(fd);
+	}
 	spg__io_prep(&sqe, IORING_OP_WRITE, fd, buf, move_len(len), SPG__OFF_CURRENT);
 	return spg__io(&sqe, POLLOUT);
 }

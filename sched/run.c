@@ -15,6 +15,9 @@
 
 /* Ids are handed to shards in blocks: no shared line on the spawn path. */
 #define IDS_BLOCK 1024u
+/* Where stacks begin differs by so many steps of so many bytes; all within the first page. */
+#define COLORS 16u
+#define COLOR_BYTES 64u
 
 static void coro_entry(struct spg__transfer t);
 
@@ -29,7 +32,7 @@ struct spg__coro *spg__coro_self(void)
 static spg__noinline bool bind(struct spg__shard *shard, struct spg__coro *coro)
 {
 	struct spg__stack *stack = spg__stack_get(&shard->stacks, coro->stack_class);
-	char *bottom;
+	char *bottom, *top;
 
 	if (spg__unlikely(stack == NULL)) {
 		spg__lock(&spg__sched.starved_lock);
@@ -42,7 +45,12 @@ static spg__noinline bool bind(struct spg__shard *shard, struct spg__coro *coro)
 	coro->stack = stack;
 	bottom = spg__stack_bottom(stack);
 	spg__san_create(&coro->san, bottom, (size_t)(stack->top - bottom));
-	coro->context = spg__make_context(stack->top, (size_t)(stack->top - bottom), coro_entry);
+	/*
+	 * Stacks lie a power of two apart: begun at their very tops they would share a few cache
+	 * sets. So each begins a few lines lower, by its number.
+	 */
+	top = stack->top - (((uintptr_t)stack->top / spg__stack_class_bytes(stack->class)) % COLORS) * COLOR_BYTES;
+	coro->context = spg__make_context(top, (size_t)(top - bottom), coro_entry);
 	/* relaxed: for dumps. */
 	atomic_store_explicit(&coro->life, SPG__LIFE_RUN, memory_order_relaxed);
 	return true;

@@ -176,6 +176,42 @@ START_TEST(waiting_readers_come_between_two_writers)
 }
 END_TEST
 
+static void read_after_writer(void *arg)
+{
+	struct shared *s = arg;
+
+	atomic_fetch_add(&s->seen_together, 1);
+	T_EQ(spg_rwlock_rdlock(&s->lock), 0);
+	T_EQ(atomic_load(&s->step), 1);
+	T_EQ(spg_rwlock_unlock(&s->lock), 0);
+}
+
+static int reader_behind_writer(void *arg)
+{
+	struct shared s = { .lock = SPG_RWLOCK_INIT };
+	struct crowd writer, reader;
+
+	(void)arg;
+	T_EQ(spg_rwlock_rdlock(&s.lock), 0);
+	crowd_start(&writer, 1, 0, write_once, &s);
+	for (int i = 0; i < 10; i++)
+		spg_yield(); /* one shard: it runs, and parks in the queue */
+	crowd_start(&reader, 3, 0, read_after_writer, &s);
+	T_UNTIL(atomic_load(&s.seen_together) == 3);
+	T_EQ(atomic_load(&s.step), 0);
+	T_EQ(spg_rwlock_unlock(&s.lock), 0);
+	crowd_wait(&reader);
+	crowd_wait(&writer);
+	return 0;
+}
+
+/* Goal: readers that come after a writer read after it, though the lock is held for reading. */
+START_TEST(readers_queue_behind_a_waiting_writer)
+{
+	t_run(1, reader_behind_writer, NULL);
+}
+END_TEST
+
 static void write_canceled(void *arg)
 {
 	struct shared *s = arg;
@@ -348,5 +384,6 @@ END_TEST
 
 T_MAIN(T_SHARDS(readers_share_the_lock), T_TEST(rwlock_misuse_is_an_error),
        T_SHARDS(a_waiting_writer_holds_back_readers), T_TEST(waiting_readers_come_between_two_writers),
+       T_TEST(readers_queue_behind_a_waiting_writer),
        T_SHARDS(a_canceled_writer_lets_readers_in), T_SHARDS(prop_readers_and_writers_at_random),
        T_SHARDS(overlapping_readers_do_not_starve_a_writer))

@@ -7,12 +7,19 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <spg/spg.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* Handlers keep their buffers elsewhere. */
 #define STACK_BYTES (64 * 1024)
+#define PAGE_BYTES 4096u
+/* Of one sendfile: what the other coroutines of the shard wait for. */
+#define SENDFILE_BYTES ((size_t)256 * 1024)
 
 /* Ends call_serve. Made by call_run, before main_fn. */
 static spg_ctx *serving;
@@ -24,11 +31,84 @@ ssize_t call_recv(int fd, void *buf, size_t len, int64_t timeout_ns)
 	return spg_recv(fd, buf, len, 0);
 }
 
-ssize_t call_send(int fd, const void *buf, size_t len, int64_t timeout_ns)
+/* What does not fit in the socket's buffer: waits. */
+static ssize_t send_rest(int fd, const char *buf, size_t len, int flags, int64_t timeout_ns)
 {
 	SPG_TIMEOUT_SCOPE(timeout_ns);
 
-	return spg_write_all(fd, buf, len);
+	for (size_t done = 0; done < len;) {
+		ssize_t n = spg_send(fd, buf + done, len - done, flags);
+
+		if (n < 0)
+			return n;
+		done += (size_t)n;
+	}
+	return (ssize_t)len;
+}
+
+ssize_t call_send(int fd, const void *buf, size_t len, bool more, int64_t timeout_ns)
+{
+	int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+	ssize_t n = -1;
+	if (getenv("INL")) n = send(fd, buf, len, flags | MSG_DONTWAIT);
+
+	if (n < 0)
+		n = 0; /* whatever it is, the next one says it */
+	if ((size_t)n < len)
+		n = send_rest(fd, (const char *)buf + n, len - (size_t)n, flags, timeout_ns);
+	return n < 0 ? n : (ssize_t)len;
+}
+
+static int set_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0)
+		return -1;
+	return (flags & O_NONBLOCK) != 0 ? 0 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+/* cachestat(2), Linux 6.5, <linux/mman.h> */
+#define SYS_CACHESTAT 451
+struct cache_range {
+	uint64_t offset, len;
+};
+struct cache_stat {
+	uint64_t cached, dirty, writeback, evicted, recently_evicted; /* pages */
+};
+
+/* Would reading it not wait for a disk? False as well where the kernel cannot say. */
+static bool is_in_memory(int file, off_t offset, size_t len)
+{
+	struct cache_range range = { .offset = (uint64_t)offset, .len = len };
+	struct cache_stat stat;
+	uint64_t first = range.offset / PAGE_BYTES, last = (range.offset + len - 1) / PAGE_BYTES;
+
+	return syscall(SYS_CACHESTAT, file, &range, &stat, 0) == 0 && stat.cached == last - first + 1;
+}
+
+/* sendfile(2) on this thread, as nothing in it waits: neither for a disk nor for the peer. */
+ssize_t call_sendfile(int fd, int file, off_t offset, size_t len, int64_t timeout_ns)
+{
+	int64_t until = spg_now() + timeout_ns;
+
+	if (len > SENDFILE_BYTES)
+		len = SENDFILE_BYTES;
+	if (!is_in_memory(file, offset, len) || set_nonblocking(fd) < 0)
+		return -EAGAIN;
+	for (;;) {
+		ssize_t n = sendfile(fd, file, &offset, len);
+		int err;
+
+		if (n >= 0)
+			return n;
+		err = spg_errno();
+		if (err != EAGAIN)
+			return err == EINVAL || err == ENOSYS ? -EAGAIN : -err;
+		err = spg_poll(fd, POLLOUT, until - spg_now());
+		if (err <= 0)
+			return err < 0 ? err : -ETIMEDOUT;
+	}
 }
 
 ssize_t call_write(int fd, const void *buf, size_t len)

@@ -17,8 +17,13 @@
 
 /* Bytes received; 0: the peer has closed. */
 ssize_t call_recv(int fd, void *buf, size_t len, int64_t timeout_ns);
-/* All of buf within the limit: len, or an error. */
-ssize_t call_send(int fd, const void *buf, size_t len, int64_t timeout_ns);
+/* All of buf within the limit: len, or an error. more: something follows at once. */
+ssize_t call_send(int fd, const void *buf, size_t len, bool more, int64_t timeout_ns);
+/*
+ * Sends a piece of a file that is in memory: bytes, at least one, at most len; 0: the file
+ * ends there. -EAGAIN: it is not in memory, or no such file: read it, then send it.
+ */
+ssize_t call_sendfile(int fd, int file, off_t offset, size_t len, int64_t timeout_ns);
 /* All of buf, no limit: for the log. */
 ssize_t call_write(int fd, const void *buf, size_t len);
 ssize_t call_pread(int fd, void *buf, size_t len, off_t offset);

@@ -1,13 +1,14 @@
 #include "tools/httpd/options.h"
 
 #include "tools/cli.h"
+#include "tools/httpd/buffer.h"
 #include "tools/httpd/calls.h"
 
 #include <getopt.h>
 
 #define NS_PER_MS INT64_C(1000000)
 #define HEADER_BYTES_MIN 1024
-#define HEADER_BYTES_MAX (1 << 20)
+#define HEADER_BYTES_MAX BUFFER_BYTES
 
 static const char usage[] =
 	"usage: %s [options] FOLDER\n"

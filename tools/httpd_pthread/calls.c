@@ -12,10 +12,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <time.h>
 
 #define STACK_BYTES (64 * 1024)
+/* Of one sendfile: the limit of time is for each. */
+#define SENDFILE_BYTES ((size_t)256 * 1024)
 #define NS_PER_SEC INT64_C(1000000000)
 #define RETRY_NS INT64_C(10000000) /* descriptors or threads are short until others end */
 
@@ -56,13 +59,14 @@ ssize_t call_recv(int fd, void *buf, size_t len, int64_t timeout_ns)
 }
 
 /* The kernel's limit is for each send: a slow reader is noticed by the clock. */
-ssize_t call_send(int fd, const void *buf, size_t len, int64_t timeout_ns)
+ssize_t call_send(int fd, const void *buf, size_t len, bool more, int64_t timeout_ns)
 {
 	int64_t until = now_ns() + timeout_ns;
+	int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
 
 	set_limit(fd, SO_SNDTIMEO, &send_limit_ns, timeout_ns);
 	for (size_t done = 0; done < len;) {
-		ssize_t n = send(fd, (const char *)buf + done, len - done, MSG_NOSIGNAL);
+		ssize_t n = send(fd, (const char *)buf + done, len - done, flags);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -73,6 +77,26 @@ ssize_t call_send(int fd, const void *buf, size_t len, int64_t timeout_ns)
 			return -ETIMEDOUT;
 	}
 	return (ssize_t)len;
+}
+
+ssize_t call_sendfile(int fd, int file, off_t offset, size_t len, int64_t timeout_ns)
+{
+	ssize_t n;
+
+	set_limit(fd, SO_SNDTIMEO, &send_limit_ns, timeout_ns);
+	n = sendfile(fd, file, &offset, len < SENDFILE_BYTES ? len : SENDFILE_BYTES);
+	if (n >= 0)
+		return n;
+	switch (errno) {
+	case EINVAL: /* no file for that: it is to be read */
+	case ENOSYS:
+	case EINTR:
+		return -EAGAIN;
+	case EAGAIN:
+		return -ETIMEDOUT;
+	default:
+		return -errno;
+	}
 }
 
 ssize_t call_write(int fd, const void *buf, size_t len)

@@ -165,8 +165,9 @@ SPG_API int spg_sockaddr_str(const struct sockaddr *sa, char *buf, size_t n);
  *   -ENOMEM    no memory to begin with
  *   other      the errno of accept4(2) that does not pass; the handlers were drained
  * Cancellation: ends it, with 0. Threads: any; a coroutine parks and may resume on another
- * thread. Allocates: a node a connection, until its handler starts. Source: accept(2), Go's
- * http.Server.Serve. Since: 0.1.
+ * thread, a foreign thread waits for a coroutine that does the work, until the runtime ends
+ * at the latest. Allocates: a node a connection, until its handler starts. Source: accept(2),
+ * Go's http.Server.Serve. Since: 0.1.
  */
 SPG_API int spg_serve(int listen_fd, void (*handler)(int fd, void *arg), void *arg,
 		      const spg_serve_opts *o);
