@@ -74,12 +74,13 @@ HTTPD_OBJS := $(call objects,tools/httpd/*.c)
 T ?= *
 TEST_OBJS := $(call objects,$(T:%=test/test_%.c))
 TEST_BINS := $(TEST_OBJS:.o=)
+TEST_SCRIPTS := $(patsubst test/%.py,$(B)/test/%,$(sort $(wildcard $(T:%=test/test_%.py))))
 # Model checkers: programs of their own, without the library.
 MODEL_OBJS := $(call objects,test/model_*.c)
 MODEL_BINS := $(MODEL_OBJS:.o=)
 
 # What runs in reasonable time under Valgrind.
-VALGRIND_TESTS := coro go chan smoke
+VALGRIND_TESTS := coro go chan mutex
 VALGRIND_BINS := $(filter $(VALGRIND_TESTS:%=$(B)/test/test_%),$(TEST_BINS))
 
 .PHONY: all lib tools setup demo test test-programs test-asan test-tsan test-clang test-valgrind \
@@ -129,6 +130,9 @@ $(B)/httpd_pthread: $(filter-out $(B)/tools/httpd/calls.o,$(HTTPD_OBJS))
 $(TEST_BINS): %: %.o $(B)/test/t.o $(B)/libspg.a
 	$(call Q,LINK)$(LINK) -o $@ $^ $(LIBS) $(CHECK_LIBS)
 
+$(TEST_SCRIPTS): $(B)/test/%: test/%.py
+	@install -D -m 755 $< $@
+
 $(MODEL_BINS): %: %.o
 	$(call Q,LINK)$(LINK) -o $@ $^ -pthread
 
@@ -138,11 +142,11 @@ demo: all
 RUN_TESTS = B=$(B) CC="$(CC)" tools/run-tests
 
 # The rules of the house, the models, then every test program.
-test: all $(TEST_BINS) $(MODEL_BINS)
-	@$(RUN_TESTS) --checks $(MODEL_BINS) $(TEST_BINS)
+test: all $(TEST_BINS) $(TEST_SCRIPTS) $(MODEL_BINS)
+	@$(RUN_TESTS) --checks $(MODEL_BINS) $(TEST_BINS) $(TEST_SCRIPTS)
 
-test-programs: tools $(TEST_BINS)
-	@$(RUN_TESTS) $(RUN_FLAGS) $(TEST_BINS)
+test-programs: tools $(TEST_BINS) $(TEST_SCRIPTS)
+	@$(RUN_TESTS) $(RUN_FLAGS) $(TEST_BINS) $(TEST_SCRIPTS)
 
 test-asan:
 	@$(MAKE) B=$(B)/asan SAN=address,undefined RUN_FLAGS="--slow 4" test-programs
@@ -154,7 +158,7 @@ test-clang:
 
 test-valgrind: $(VALGRIND_BINS)
 	@tools/setup valgrind
-	@$(RUN_TESTS) --slow 10 --valgrind $(VALGRIND_BINS)
+	@$(RUN_TESTS) --slow 5 --valgrind $(VALGRIND_BINS)
 
 # bench/run builds its own programs and their twins.
 bench: all

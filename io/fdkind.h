@@ -1,5 +1,5 @@
 /*
- * Which descriptors are sockets: a hint per number, asked of the kernel once and kept until
+ * Which descriptors are sockets, and which have no position: a hint per number, asked of the kernel once and kept until
  * spg_close. close(2) behind our back makes it wrong; whoever relies on it hears so from the
  * kernel (-ENOTSOCK) and asks again.
  */
@@ -8,10 +8,12 @@
 
 #include "coro/base.h"
 
-bool spg__fdkind_learn(int fd);
+enum spg__fdkind { SPG__FDKIND_UNKNOWN, SPG__FDKIND_SOCKET, SPG__FDKIND_STREAM, SPG__FDKIND_FILE };
+
+/* Asks the kernel; UNKNOWN: not open. */
+enum spg__fdkind spg__fdkind_learn(int fd);
 void spg__fdkind_forget(int fd);
 
-enum spg__fdkind { SPG__FDKIND_UNKNOWN, SPG__FDKIND_SOCKET, SPG__FDKIND_OTHER };
 #define SPG__FDKINDS ((size_t)1 << 20)
 
 /* Zeroed, touched as far as used; beyond it nothing is remembered. */
@@ -27,7 +29,20 @@ static inline bool spg__fdkind_is_socket(int fd)
 	kind = atomic_load_explicit(&spg__fdkinds[fd], memory_order_relaxed);
 	if (spg__likely(kind != SPG__FDKIND_UNKNOWN))
 		return kind == SPG__FDKIND_SOCKET;
-	return spg__fdkind_learn(fd);
+	return spg__fdkind_learn(fd) == SPG__FDKIND_SOCKET;
+}
+
+/* Has it no position, so that pread(2) is -ESPIPE? io_uring would read the stream instead. */
+static inline bool spg__fdkind_is_stream(int fd)
+{
+	enum spg__fdkind kind;
+
+	if ((size_t)(unsigned)fd < SPG__FDKINDS &&
+	    atomic_load_explicit(&spg__fdkinds[fd], memory_order_relaxed) == SPG__FDKIND_FILE)
+		return false;
+	/* Unknown, or about to be refused: a hint is not enough. */
+	kind = spg__fdkind_learn(fd);
+	return kind == SPG__FDKIND_SOCKET || kind == SPG__FDKIND_STREAM;
 }
 
 #endif

@@ -11,13 +11,45 @@
 /* SQEs hold some lengths in 32 bits: longer ones go in pieces of whole pages. */
 #define PIECE_BYTES ((uint64_t)1 << 30)
 
-int spg_openat(int dirfd, const char *path, int flags, mode_t mode)
+static int open_once(int dirfd, const char *path, int flags, mode_t mode, unsigned sqe_flags)
 {
 	struct io_uring_sqe sqe;
 
 	spg__io_prep(&sqe, IORING_OP_OPENAT, dirfd, path, mode, 0);
 	sqe.open_flags = (uint32_t)flags;
+	sqe.flags = (uint8_t)sqe_flags;
 	return spg__io(&sqe, 0);
+}
+
+static bool is_fifo(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+/* The ring tries with O_NONBLOCK first, and so may open a FIFO that has no other end yet. */
+static bool opened_early(int res, int flags)
+{
+	if ((flags & (O_NONBLOCK | O_PATH | O_DIRECTORY)) || spg__coro_self() == NULL ||
+	    !spg__op_usable(IORING_OP_OPENAT))
+		return false;
+	if ((flags & O_ACCMODE) == O_WRONLY)
+		return res == -ENXIO;
+	return (flags & O_ACCMODE) == O_RDONLY && res >= 0 && is_fifo(res);
+}
+
+int spg_openat(int dirfd, const char *path, int flags, mode_t mode)
+{
+	int early = open_once(dirfd, path, flags, mode, 0), res;
+
+	if (!opened_early(early, flags))
+		return early;
+	res = open_once(dirfd, path, flags, mode, IOSQE_ASYNC);
+	/* A writer that came for this end must not lose it meanwhile. */
+	if (early >= 0)
+		close(early);
+	return res;
 }
 
 int spg_open(const char *path, int flags, mode_t mode)

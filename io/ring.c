@@ -303,6 +303,8 @@ static void ring_reap_for(struct spg__shard *shard)
 		return;
 	head = *cq->khead;
 	tail = io_uring_smp_load_acquire(cq->ktail);
+	/* acquire [N-a]: what completed had begun. */
+	(void)atomic_load_explicit(&ring->begun, memory_order_acquire);
 	for (; head != tail; head++) {
 		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
 		bool op = cqe->user_data >= SPG__UD_MARKS_END && cqe->user_data >> 32 != SPG__UD_WAKE_SENT &&

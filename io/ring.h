@@ -82,7 +82,8 @@ static inline void spg__ring_filled(struct spg__ring *ring)
 /* One more operation is in flight, or one less. */
 static inline void spg__ring_begun(struct spg__ring *ring)
 {
-	spg__count(&ring->begun);
+	/* release [N-a]: the operation's fields, for a watchdog that reaps; the kernel orders them, too. */
+	atomic_store_explicit(&ring->begun, spg__count_read(&ring->begun) + 1, memory_order_release);
 }
 
 static inline void spg__ring_ended(struct spg__ring *ring)

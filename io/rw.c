@@ -58,6 +58,8 @@ ssize_t spg_pread(int fd, void *buf, size_t len, off_t offset)
 
 	if (offset < 0)
 		return -EINVAL;
+	if (spg__unlikely(spg__fdkind_is_stream(fd)))
+		return -ESPIPE;
 	spg__io_prep(&sqe, IORING_OP_READ, fd, buf, move_len(len), (uint64_t)offset);
 	return spg__io(&sqe, POLLIN);
 }
@@ -68,6 +70,8 @@ ssize_t spg_pwrite(int fd, const void *buf, size_t len, off_t offset)
 
 	if (offset < 0)
 		return -EINVAL;
+	if (spg__unlikely(spg__fdkind_is_stream(fd)))
+		return -ESPIPE;
 	spg__io_prep(&sqe, IORING_OP_WRITE, fd, buf, move_len(len), (uint64_t)offset);
 	return spg__io(&sqe, POLLOUT);
 }
@@ -92,14 +96,23 @@ ssize_t spg_writev(int fd, const struct iovec *iov, int count)
 	return vectored(IORING_OP_WRITEV, fd, iov, count, SPG__OFF_CURRENT, POLLOUT);
 }
 
+static ssize_t at_offset(int op, int fd, const struct iovec *iov, int count, off_t offset, unsigned events)
+{
+	if (offset < 0)
+		return -EINVAL;
+	if (spg__unlikely(spg__fdkind_is_stream(fd)))
+		return -ESPIPE;
+	return vectored(op, fd, iov, count, (uint64_t)offset, events);
+}
+
 ssize_t spg_preadv(int fd, const struct iovec *iov, int count, off_t offset)
 {
-	return offset < 0 ? -EINVAL : vectored(IORING_OP_READV, fd, iov, count, (uint64_t)offset, POLLIN);
+	return at_offset(IORING_OP_READV, fd, iov, count, offset, POLLIN);
 }
 
 ssize_t spg_pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 {
-	return offset < 0 ? -EINVAL : vectored(IORING_OP_WRITEV, fd, iov, count, (uint64_t)offset, POLLOUT);
+	return at_offset(IORING_OP_WRITEV, fd, iov, count, offset, POLLOUT);
 }
 
 ssize_t spg_read_full(int fd, void *buf, size_t n)

@@ -378,30 +378,30 @@ static inline void enqueue(struct spg__chan_queue *queue, struct spg__chan_node 
 	spg__chan_enqueue(queue, node);
 }
 
-spg__noinline int spg__chan_enter_slow(struct spg__waiter **w, enum spg__reason reason, const void *object)
+spg__noinline int spg__chan_enter_slow(enum spg__reason reason, const void *object)
 {
 	struct spg__wait wait;
 	int err = spg__wait_begin(&wait, reason, object);
 
-	if (err < 0)
-		return err;
-	/* There was no memory for a waiter, and now there is. */
-	*w = wait.waiter;
-	spg__wait_end(&wait);
-	return 0;
+	if (err == 0)
+		spg__wait_end(&wait);
+	return err;
 }
 
 int spg_chan_send(spg_chan *c, const void *elem)
 {
 	struct spg__chan_node node, *peer;
-	struct spg__waiter *w;
+	struct spg__waiter *w = spg__self();
 	int err;
 
 	if (spg__unlikely(c == NULL || (elem == NULL && c->elem_size > 0)))
 		return -EINVAL;
-	err = spg__chan_enter(&w, SPG__REASON_CHAN_SEND, c);
-	if (spg__unlikely(err < 0))
-		return err;
+	if (!spg__chan_entered(w)) {
+		err = spg__chan_enter_slow(SPG__REASON_CHAN_SEND, c);
+		if (err < 0)
+			return err;
+		w = spg__self();
+	}
 	spg__lock(&c->lock);
 	err = send_now(c, elem, &peer);
 	if (err == -EAGAIN) {
@@ -418,14 +418,17 @@ int spg_chan_send(spg_chan *c, const void *elem)
 int spg_chan_recv(spg_chan *c, void *elem)
 {
 	struct spg__chan_node node, *peer;
-	struct spg__waiter *w;
+	struct spg__waiter *w = spg__self();
 	int err;
 
 	if (spg__unlikely(c == NULL))
 		return -EINVAL;
-	err = spg__chan_enter(&w, SPG__REASON_CHAN_RECV, c);
-	if (spg__unlikely(err < 0))
-		return err;
+	if (!spg__chan_entered(w)) {
+		err = spg__chan_enter_slow(SPG__REASON_CHAN_RECV, c);
+		if (err < 0)
+			return err;
+		w = spg__self();
+	}
 	spg__lock(&c->lock);
 	err = recv_now(c, elem, &peer);
 	if (err == -EAGAIN) {

@@ -104,17 +104,14 @@ static inline bool spg__chan_recv_hint(struct spg_chan *c)
 	       atomic_load_explicit(&c->closed, memory_order_relaxed);
 }
 
-/* Entry failed, or a thread's first waiter: the slow half of spg__chan_enter. */
-int spg__chan_enter_slow(struct spg__waiter **w, enum spg__reason reason, const void *object);
-
-/* The entry check of a blocking call: 0 and the caller as a waiter, or the error. */
-static inline int spg__chan_enter(struct spg__waiter **w, enum spg__reason reason, const void *object)
+/* The entry check of a blocking call: true: nothing ends it. */
+static inline bool spg__chan_entered(struct spg__waiter *w)
 {
-	*w = spg__self();
-	if (spg__likely(*w != NULL && spg__waiter_err(*w) == 0))
-		return 0;
-	return spg__chan_enter_slow(w, reason, object);
+	return spg__likely(w != NULL && spg__waiter_err(w) == 0);
 }
+
+/* It failed: the error; or 0, and spg__self() is not NULL (there is memory for a waiter now). */
+int spg__chan_enter_slow(enum spg__reason reason, const void *object);
 
 /* Wins the select for the caller; false: it is decided already. */
 static inline bool spg__select_claim(struct spg__select *select)

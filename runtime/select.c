@@ -462,15 +462,18 @@ static spg__noinline int select_few(struct call *s, struct spg__waiter *w)
 
 int spg_select(spg_case *cases, size_t n)
 {
+	struct spg__waiter *w = spg__self();
 	struct call s;
-	struct spg__waiter *w;
 	int err;
 
 	if (spg__unlikely((cases == NULL && n > 0) || n > INT32_MAX))
 		return -EINVAL;
-	err = spg__chan_enter(&w, SPG__REASON_SELECT, NULL);
-	if (spg__unlikely(err < 0))
-		return err;
+	if (!spg__chan_entered(w)) {
+		err = spg__chan_enter_slow(SPG__REASON_SELECT, NULL);
+		if (err < 0)
+			return err;
+		w = spg__self();
+	}
 	s.look = (struct look){ .chosen = -1, .chosen_other = -1, .fallback = -1, .after = -1, .at = -1 };
 	err = look_at_all(&s.look, cases, n);
 	if (spg__unlikely(err < 0))

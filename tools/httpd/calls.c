@@ -31,41 +31,28 @@ ssize_t call_recv(int fd, void *buf, size_t len, int64_t timeout_ns)
 	return spg_recv(fd, buf, len, 0);
 }
 
-/* What does not fit in the socket's buffer: waits. */
-static ssize_t send_rest(int fd, const char *buf, size_t len, int flags, int64_t timeout_ns)
+static ssize_t send_rest(int fd, const void *buf, size_t len, int64_t timeout_ns)
 {
 	SPG_TIMEOUT_SCOPE(timeout_ns);
 
-	for (size_t done = 0; done < len;) {
-		ssize_t n = spg_send(fd, buf + done, len - done, flags);
+	return spg_write_all(fd, buf, len);
+}
 
-		if (n < 0)
-			return n;
-		done += (size_t)n;
-	}
-	return (ssize_t)len;
+/* When a piece of a file follows, the head before it goes out by this thread as well. */
+static ssize_t send_now(int fd, const void *buf, size_t len)
+{
+	ssize_t n = send(fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	return n > 0 ? n : 0; /* what is wrong, the next one says */
 }
 
 ssize_t call_send(int fd, const void *buf, size_t len, bool more, int64_t timeout_ns)
 {
-	int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
-	ssize_t n = -1;
-	if (getenv("INL")) n = send(fd, buf, len, flags | MSG_DONTWAIT);
+	ssize_t n = more ? send_now(fd, buf, len) : 0;
 
-	if (n < 0)
-		n = 0; /* whatever it is, the next one says it */
 	if ((size_t)n < len)
-		n = send_rest(fd, (const char *)buf + n, len - (size_t)n, flags, timeout_ns);
+		n = send_rest(fd, (const char *)buf + n, len - (size_t)n, timeout_ns);
 	return n < 0 ? n : (ssize_t)len;
-}
-
-static int set_nonblocking(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	if (flags < 0)
-		return -1;
-	return (flags & O_NONBLOCK) != 0 ? 0 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
 /* cachestat(2), Linux 6.5, <linux/mman.h> */
@@ -88,14 +75,17 @@ static bool is_in_memory(int file, off_t offset, size_t len)
 }
 
 /* sendfile(2) on this thread, as nothing in it waits: neither for a disk nor for the peer. */
-ssize_t call_sendfile(int fd, int file, off_t offset, size_t len, int64_t timeout_ns)
+ssize_t call_sendfile(int fd, bool *ready, int file, off_t offset, size_t len, int64_t timeout_ns)
 {
 	int64_t until = spg_now() + timeout_ns;
 
 	if (len > SENDFILE_BYTES)
 		len = SENDFILE_BYTES;
-	if (!is_in_memory(file, offset, len) || set_nonblocking(fd) < 0)
+	if (!is_in_memory(file, offset, len))
 		return -EAGAIN;
+	if (!*ready && fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
+		return -EAGAIN;
+	*ready = true;
 	for (;;) {
 		ssize_t n = sendfile(fd, file, &offset, len);
 		int err;

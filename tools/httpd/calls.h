@@ -21,9 +21,10 @@ ssize_t call_recv(int fd, void *buf, size_t len, int64_t timeout_ns);
 ssize_t call_send(int fd, const void *buf, size_t len, bool more, int64_t timeout_ns);
 /*
  * Sends a piece of a file that is in memory: bytes, at least one, at most len; 0: the file
- * ends there. -EAGAIN: it is not in memory, or no such file: read it, then send it.
+ * ends there. -EAGAIN: it is not in memory, or no such file: read it, then send it. *ready:
+ * false before a connection's first.
  */
-ssize_t call_sendfile(int fd, int file, off_t offset, size_t len, int64_t timeout_ns);
+ssize_t call_sendfile(int fd, bool *ready, int file, off_t offset, size_t len, int64_t timeout_ns);
 /* All of buf, no limit: for the log. */
 ssize_t call_write(int fd, const void *buf, size_t len);
 ssize_t call_pread(int fd, void *buf, size_t len, off_t offset);

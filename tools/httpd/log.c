@@ -85,8 +85,8 @@ static void add_line(const struct log_record *r)
 	if (BATCH_BYTES - journal.len < LINE_BYTES)
 		flush();
 	journal.len += (size_t)snprintf(journal.batch + journal.len, LINE_BYTES,
-					"%s [%.*s] \"%s %s\" %u %ju %jdus\n", address, DATE_LEN, date,
-					r->method, target, r->status, (uintmax_t)r->bytes,
+					"%s [%.*s] \"%s%s%s\" %u %ju %jdus\n", address, DATE_LEN, date,
+					r->method, target[0] != '\0' ? " " : "", target, r->status, (uintmax_t)r->bytes,
 					(intmax_t)(r->took_ns / 1000));
 }
 

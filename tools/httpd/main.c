@@ -147,6 +147,7 @@ int main(int argc, char **argv)
 		complain("%s: %s", options.root, strerror(errno));
 		return 1;
 	}
+	signal(SIGPIPE, SIG_IGN); /* sendfile(2) knows no MSG_NOSIGNAL */
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);

@@ -40,7 +40,7 @@ ssize_t out_file(struct out *out, int file, uint64_t offset, uint64_t len)
 
 	if (n < 0)
 		return n;
-	n = call_sendfile(out->fd, file, (off_t)offset, (size_t)len, out->send_ns);
+	n = call_sendfile(out->fd, &out->file_ready, file, (off_t)offset, (size_t)len, out->send_ns);
 	if (n > 0)
 		out->bytes_sent += (uint64_t)n;
 	else if (n < 0 && n != -EAGAIN)

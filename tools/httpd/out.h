@@ -16,6 +16,7 @@
 struct out {
 	int fd;
 	int err;	     /* of a send; nothing is sent after it */
+	bool file_ready;     /* of call_sendfile */
 	int64_t send_ns;     /* limit for each send */
 	char *buf;	     /* BUFFER_BYTES, or NULL: none is held */
 	size_t len;

@@ -166,9 +166,9 @@ static int unknown_method(const char *base, size_t len)
 /* The status that says what is wrong. */
 static int error_status(const struct request *r, llhttp_errno_t err, const char *base, size_t len)
 {
-	switch (err) {
-	case HPE_USER:
+	if (r->status != 0)
 		return r->status;
+	switch (err) {
 	case HPE_INVALID_VERSION:
 	case HPE_PAUSED_H2_UPGRADE: /* "PRI * HTTP/2.0" */
 		return 505;

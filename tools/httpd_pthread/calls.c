@@ -62,11 +62,11 @@ ssize_t call_recv(int fd, void *buf, size_t len, int64_t timeout_ns)
 ssize_t call_send(int fd, const void *buf, size_t len, bool more, int64_t timeout_ns)
 {
 	int64_t until = now_ns() + timeout_ns;
-	int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
 
+	(void)more;
 	set_limit(fd, SO_SNDTIMEO, &send_limit_ns, timeout_ns);
 	for (size_t done = 0; done < len;) {
-		ssize_t n = send(fd, (const char *)buf + done, len - done, flags);
+		ssize_t n = send(fd, (const char *)buf + done, len - done, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -79,10 +79,11 @@ ssize_t call_send(int fd, const void *buf, size_t len, bool more, int64_t timeou
 	return (ssize_t)len;
 }
 
-ssize_t call_sendfile(int fd, int file, off_t offset, size_t len, int64_t timeout_ns)
+ssize_t call_sendfile(int fd, bool *ready, int file, off_t offset, size_t len, int64_t timeout_ns)
 {
 	ssize_t n;
 
+	(void)ready;
 	set_limit(fd, SO_SNDTIMEO, &send_limit_ns, timeout_ns);
 	n = sendfile(fd, file, &offset, len < SENDFILE_BYTES ? len : SENDFILE_BYTES);
 	if (n >= 0)
