@@ -80,11 +80,11 @@ MODEL_OBJS := $(call objects,test/model_*.c)
 MODEL_BINS := $(MODEL_OBJS:.o=)
 
 # What runs in reasonable time under Valgrind.
-VALGRIND_TESTS := coro go chan mutex
+VALGRIND_TESTS := go mutex sync cond
 VALGRIND_BINS := $(filter $(VALGRIND_TESTS:%=$(B)/test/test_%),$(TEST_BINS))
 
 .PHONY: all lib tools setup demo test test-programs test-asan test-tsan test-clang test-valgrind \
-	bench bench-quick install uninstall clean FORCE
+	fuzz bench bench-quick install uninstall clean FORCE
 
 all: lib tools
 lib: $(B)/libspg.a $(B)/libspg.so
@@ -159,6 +159,18 @@ test-clang:
 test-valgrind: $(VALGRIND_BINS)
 	@tools/setup valgrind
 	@$(RUN_TESTS) --slow 5 --valgrind $(VALGRIND_BINS)
+
+# The request path of httpd on requests that libFuzzer makes up; what it learned stays in B.
+FUZZ_SECONDS ?= 60
+FUZZ_SOURCES := $(filter-out %/calls.c %/main.c %/options.c,$(wildcard tools/httpd/*.c))
+fuzz:
+	@tools/setup clang
+	@mkdir -p $(B)/fuzz_corpus
+	$(call Q,FUZZ)clang $(CPPFLAGS) -I/usr/share/include -I/usr/share/include/llhttp -std=gnu11 -O1 -g \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $(B)/fuzz_request \
+		test/fuzz_request.c $(FUZZ_SOURCES) $(LLHTTP_OBJS:$(B)/llhttp/%.o=/usr/share/llhttp/%.c) -pthread
+	@$(B)/fuzz_request -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=4096 -dict=test/fuzz_request.dict \
+		-print_final_stats=1 -artifact_prefix=$(B)/ $(B)/fuzz_corpus
 
 # bench/run builds its own programs and their twins.
 bench: all

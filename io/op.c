@@ -91,6 +91,19 @@ static int await(struct spg__op *op)
 	return ended;
 }
 
+/* Of the kernel's own, -ERESTARTSYS to -ERESTART_RESTARTBLOCK: some operations let it through. */
+#define RESTART_MIN 512
+#define RESTART_MAX 517
+
+/* O4: who ended it, the context, spg_close, or nobody. */
+static spg__noinline int failed(struct spg__op *op, int res, int ended)
+{
+	/* A worker thread of the kernel was interrupted: that is how they are canceled. */
+	if (res == -EINTR || (res <= -RESTART_MIN && res >= -RESTART_MAX))
+		res = ended < 0 || (spg__fdtab_word(op->fd) & 1) ? -ECANCELED : -EINTR;
+	return res == -ECANCELED && ended < 0 ? ended : res;
+}
+
 int spg__op_wait(struct spg__op *op)
 {
 	int ended, res;
@@ -101,10 +114,7 @@ int spg__op_wait(struct spg__op *op)
 	ended = await(op);
 	spg__wait_end(&op->wait);
 	res = atomic_load_explicit(&op->res, memory_order_relaxed);
-	/* O4. -EINTR: a worker thread was interrupted by the cancel. */
-	if (spg__unlikely(ended < 0) && (res == -ECANCELED || res == -EINTR))
-		return ended;
-	return res;
+	return spg__likely(res >= 0) ? res : failed(op, res, ended);
 }
 
 /* O2: the store to res is the last access; the op's stack may be gone. */

@@ -172,6 +172,15 @@ static int perform_message(const struct io_uring_sqe *sqe, bool nonblocking)
 	}
 }
 
+/* What cannot have connections says so at once. */
+static bool is_listening(int fd)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) == 0 && value != 0;
+}
+
 static int perform_accept(const struct io_uring_sqe *sqe, bool nonblocking)
 {
 	int res = -EAGAIN;
@@ -180,7 +189,7 @@ static int perform_accept(const struct io_uring_sqe *sqe, bool nonblocking)
 		return result(accept4(sqe->fd, pointer(sqe->addr), pointer(sqe->addr2), (int)sqe->accept_flags));
 	/* A connection that poll saw stays in the queue until somebody accepts it. */
 	pthread_mutex_lock(lock_of(sqe->fd));
-	if (ready_now(sqe->fd, POLLIN) != 0)
+	if (ready_now(sqe->fd, POLLIN) != 0 || !is_listening(sqe->fd))
 		res = result(accept4(sqe->fd, pointer(sqe->addr), pointer(sqe->addr2), (int)sqe->accept_flags));
 	pthread_mutex_unlock(lock_of(sqe->fd));
 	return res;

@@ -7,12 +7,17 @@
 #include "io/multi.h"
 #include "io/op.h"
 #include "io/watch.h"
+#include "spg_probe.h"
 
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#if SPG__HAVE_VALGRIND
+#include <valgrind/valgrind.h>
+#endif
 
 /* The kernel's answer has room for a burst from multishot operations. */
 #define CQ_PER_SQ 4
@@ -367,23 +372,52 @@ static void ring_poll(struct spg__shard *shard)
 	reap(ring);
 }
 
+#if SPG__HAVE_VALGRIND
+/*
+ * Valgrind does not know that io_uring_enter can block, and would hold back all other
+ * threads: it waits in ppoll there. (Under it rings must not defer: SPG_DISABLE=defer_taskrun.)
+ */
+static bool wait_under_valgrind(struct spg__ring *ring, int64_t left_ns)
+{
+	struct pollfd ready = { .fd = ring->uring.ring_fd, .events = POLLIN };
+	struct timespec ts = spg__clock_timespec(left_ns);
+
+	if (!RUNNING_ON_VALGRIND)
+		return false;
+	(void)enter(ring, sq_publish(ring), 0, IORING_ENTER_GETEVENTS, NULL);
+	(void)ppoll(&ready, 1, left_ns >= 0 ? &ts : NULL, NULL);
+	(void)enter(ring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
+	reap(ring);
+	return true;
+}
+#else
+static bool wait_under_valgrind(struct spg__ring *ring, int64_t left_ns)
+{
+	(void)ring;
+	(void)left_ns;
+	return false;
+}
+#endif
+
 static void ring_wait(struct spg__shard *shard, int64_t due_ns)
 {
 	struct spg__ring *ring = shard->ring;
 	struct io_uring_getevents_arg arg = { .sigmask_sz = _NSIG / 8 };
 	struct __kernel_timespec ts;
+	int64_t left = -1;
 	unsigned flags = IORING_ENTER_GETEVENTS | (spg__features.no_iowait ? SPG__ENTER_NO_IOWAIT : 0);
 
 	if (reap(ring) > 0 || atomic_load_explicit(&ring->held_count, memory_order_seq_cst) > 0)
 		return;
 	if (due_ns != SPG__NEVER) {
-		int64_t left = due_ns - spg__clock_ns();
-
+		left = due_ns - spg__clock_ns();
 		if (left <= 0)
 			return;
 		ts = (struct __kernel_timespec){ .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 };
 		arg.ts = (uint64_t)(uintptr_t)&ts;
 	}
+	if (wait_under_valgrind(ring, left))
+		return;
 	/* -ETIME, -EINTR: look again. -EAGAIN, -EBUSY: what was not submitted stays queued. */
 	(void)enter(ring, sq_publish(ring), 1, flags, &arg);
 	reap(ring);

@@ -35,6 +35,27 @@ static bool refused(const struct io_uring_sqe *sqe)
 	}
 }
 
+/* What a missing operation may have to wait for. */
+static unsigned events_of(const struct io_uring_sqe *sqe)
+{
+	switch (sqe->opcode) {
+	case IORING_OP_READ:
+	case IORING_OP_READV:
+	case IORING_OP_RECV:
+	case IORING_OP_RECVMSG:
+	case IORING_OP_ACCEPT:
+		return POLLIN;
+	case IORING_OP_WRITE:
+	case IORING_OP_WRITEV:
+	case IORING_OP_SEND:
+	case IORING_OP_SENDMSG:
+	case IORING_OP_CONNECT:
+		return POLLOUT;
+	default:
+		return 0;
+	}
+}
+
 static int run(const struct io_uring_sqe *sqe, uint32_t *cqe_flags)
 {
 	struct spg__op op;
@@ -42,7 +63,7 @@ static int run(const struct io_uring_sqe *sqe, uint32_t *cqe_flags)
 
 	if (!spg__op_usable(sqe->opcode)) {
 		*cqe_flags = 0;
-		return spg__io(sqe, 0);
+		return spg__io(sqe, events_of(sqe));
 	}
 	res = spg__op_begin(&op, spg__io_fd(sqe));
 	if (res < 0)

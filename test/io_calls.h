@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 
 /* Fresh for each case. Both ends of everything are the test's own. */
 struct env {

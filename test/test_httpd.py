@@ -580,16 +580,18 @@ def the_log_has_a_line_for_each_request(program):
                 read_reply(stream)
         get(server, "/none\xe9")
         get(server, '/no"ne')
+        get(server, "/no\x7fne")
         server.wait_closed()
         server.end()
         with open(path, encoding="utf-8") as log:
             lines = log.read().splitlines()
         served = [line for line in lines if re.fullmatch(r'127\.0\.0\.1 \[[^]]+ GMT\] "GET /f12\.txt" 200 12 \d+us', line)]
         assert len(served) == 101, len(served)  # with the one of Server
-        assert len(lines) == 103
-        assert '"GET /none\\xe9" 404 14' in lines[-2] and '"-" 400 16' in lines[-1], lines[-2:]
+        assert len(lines) == 104
+        for line, part in zip(lines[-3:], ('"GET /none\\xe9" 404 14', '"GET /no\\x22ne" 404 14', '"-" 400 16')):
+            assert part in line, line
         match = re.search(r"requests (\d+), 2xx (\d+), 3xx 0, 4xx (\d+), 5xx 0", server.text)
-        assert match and match.groups() == ("103", "101", "2"), server.text
+        assert match and match.groups() == ("104", "101", "3"), server.text
         assert "log lines dropped 0" in server.text
 
 
