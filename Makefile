@@ -116,8 +116,9 @@ $(B)/libspg.so: $(OBJS)
 	@ln -sf libspg.so $(B)/$(SONAME)
 
 .SECONDEXPANSION:
+# Bound at once: the lazy binder needs 2.5 KiB of the stack it is called on.
 $(TOOL_BINS): $(B)/%: $$(call objects,tools/%.c tools/%/*.c)
-	$(call Q,LINK)$(LINK) -o $@ $^ $(if $(filter $@,$(TOOL_BINS_PLAIN)),-pthread,$(LIBS))
+	$(call Q,LINK)$(LINK) -Wl,-z,now -o $@ $^ $(if $(filter $@,$(TOOL_BINS_PLAIN)),-pthread,$(LIBS))
 $(filter-out $(TOOL_BINS_PLAIN),$(TOOL_BINS)): $(B)/libspg.a
 
 $(LLHTTP_OBJS): $(B)/llhttp/%.o: $(B)/flags

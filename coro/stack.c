@@ -247,6 +247,7 @@ static void class_trim(struct class *c)
 
 		c->free = stack->next;
 		batch[n] = stack;
+		stack->context = NULL;
 		ranges[n].iov_base = spg__stack_bottom(stack);
 		ranges[n].iov_len = (size_t)(stack->top - spg__stack_bottom(stack));
 	}

@@ -32,6 +32,8 @@ struct spg__stack {
 	struct spg__stack *next;
 	struct spg__coro *owner;
 	char *top;
+	/* Where the last coroutine that ended on it waits for the next, or NULL (sched/run.c). */
+	void *context;
 	uint32_t valgrind_id;
 	uint8_t class;
 	bool emptied;

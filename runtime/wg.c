@@ -25,7 +25,8 @@ static inline struct wg *of(spg_wg *w)
 /* WG1. Under the spinlock nobody else brings it to 0. */
 static int reach_zero(struct wg *wg, int n)
 {
-	struct spg__list waiters;
+	struct spg__waitq_node *first;
+	struct spg__list others;
 	int32_t count;
 
 	spg__lock(&wg->lock);
@@ -42,9 +43,16 @@ static int reach_zero(struct wg *wg, int n)
 		spg__unlock(&wg->lock);
 		return 0;
 	}
-	spg__waitq_take_all(&wg->queue, &waiters);
+	first = spg__waitq_pop(&wg->queue);
+	if (spg__likely(spg__waitq_empty(&wg->queue))) {
+		spg__unlock(&wg->lock);
+		spg__waitq_serve(first);
+		return 0;
+	}
+	spg__waitq_take_all(&wg->queue, &others);
 	spg__unlock(&wg->lock);
-	spg__waitq_serve_all(&waiters);
+	spg__waitq_serve(first);
+	spg__waitq_serve_all(&others);
 	return 0;
 }
 

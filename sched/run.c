@@ -45,14 +45,18 @@ static spg__noinline bool bind(struct spg__shard *shard, struct spg__coro *coro)
 	coro->stack = stack;
 	bottom = spg__stack_bottom(stack);
 	spg__san_create(&coro->san, bottom, (size_t)(stack->top - bottom));
+	/* relaxed: for dumps. */
+	atomic_store_explicit(&coro->life, SPG__LIFE_RUN, memory_order_relaxed);
+	if (spg__likely(stack->context != NULL)) {
+		coro->context = stack->context;
+		return true;
+	}
 	/*
 	 * Stacks lie a power of two apart: begun at their very tops they would share a few cache
 	 * sets. So each begins a few lines lower, by its number.
 	 */
 	top = stack->top - (((uintptr_t)stack->top / spg__stack_class_bytes(stack->class)) % COLORS) * COLOR_BYTES;
 	coro->context = spg__make_context(top, (size_t)(top - bottom), coro_entry);
-	/* relaxed: for dumps. */
-	atomic_store_explicit(&coro->life, SPG__LIFE_RUN, memory_order_relaxed);
 	return true;
 }
 
@@ -98,6 +102,10 @@ static struct spg__coro *pick(struct spg__shard *shard)
 static void bury(struct spg__shard *shard, struct spg__coro *coro)
 {
 	spg__san_destroy(&coro->san);
+#if !defined(SPG__ASAN) && !defined(SPG__TSAN)
+	/* It stands in coro_entry, between two lives: the next coroutine on this stack goes on there. */
+	coro->stack->context = coro->context;
+#endif
 	spg__stack_put(&shard->stacks, coro->stack);
 	coro->stack = NULL;
 	atomic_store_explicit(&coro->life, SPG__LIFE_FREE, memory_order_relaxed);
@@ -161,7 +169,8 @@ static void enter(struct spg__shard *shard, struct spg__coro *next)
 	atomic_store_explicit(&next->last_shard, (int16_t)shard->id, memory_order_relaxed);
 }
 
-void spg__coro_leave(struct spg__shard *shard, struct spg__coro *self, enum spg__commit commit)
+static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__coro *self,
+					 enum spg__commit commit)
 {
 	struct spg__coro *next = pick(shard);
 	void *to = shard->loop_context;
@@ -176,7 +185,12 @@ void spg__coro_leave(struct spg__shard *shard, struct spg__coro *self, enum spg_
 		san = &next->san;
 	}
 	spg__san_leave(&self->san, san, commit == SPG__COMMIT_END);
-	arrive(spg__jump(to, shard), self);
+	return spg__jump(to, shard);
+}
+
+void spg__coro_leave(struct spg__shard *shard, struct spg__coro *self, enum spg__commit commit)
+{
+	arrive(leave(shard, self, commit), self);
 }
 
 void spg__run_pass(struct spg__shard *shard, struct spg__coro *first)
@@ -209,18 +223,20 @@ static void call(struct spg__coro *self)
 
 void (*spg__coro_locals_end)(struct spg__coro *coro);
 
+/* The bottom frame of every stack: one coroutine's life after the other. */
 static void coro_entry(struct spg__transfer t)
 {
-	struct spg__coro *self = ((struct spg__shard *)t.data)->current;
+	for (;;) {
+		struct spg__coro *self = ((struct spg__shard *)t.data)->current;
 
-	arrive(t, self);
-	call(self);
-	if (spg__unlikely(self->locals != NULL))
-		spg__coro_locals_end(self);
-	SPG_CHECK(spg__coro_op_shard(self) < 0);
-	spg__waiter_unbind(&self->waiter);
-	spg__coro_leave(spg__shard_self(), self, SPG__COMMIT_END);
-	__builtin_unreachable();
+		arrive(t, self);
+		call(self);
+		if (spg__unlikely(self->locals != NULL))
+			spg__coro_locals_end(self);
+		SPG_CHECK(spg__coro_op_shard(self) < 0);
+		spg__waiter_unbind(&self->waiter);
+		t = leave(spg__shard_self(), self, SPG__COMMIT_END);
+	}
 }
 
 void spg__coro_yield(void)

@@ -35,7 +35,7 @@ struct conn {
 	bool first;	   /* no request has come yet */
 	bool unread;	   /* it closes, and the peer may not have said all */
 	struct counters counters;
-	struct sockaddr_storage *peer; /* for the log */
+	struct log_peer peer;
 	char small[SMALL_BYTES];
 };
 
@@ -177,7 +177,7 @@ static int status_of(int err)
 static void answer_file(struct conn *c)
 {
 	const struct part *target = &c->request.target;
-	char path[PATH_BYTES];
+	char *path = out_scratch(&c->out);
 	struct file *file;
 	int len = path_from_target(c->in + target->at, target->len, path);
 	int err = len < 0 ? 0 : file_get(path, (size_t)len, c->now_ns, &file);
@@ -197,7 +197,8 @@ static void answer_file(struct conn *c)
 	file_put(file);
 }
 
-static void log_answer(const struct conn *c)
+/* Not part of its caller: its record would lie on every connection's stack. */
+__attribute__((noinline)) static void log_answer(const struct conn *c)
 {
 	const struct part *target = &c->request.target;
 	struct log_record record = {
@@ -206,13 +207,13 @@ static void log_answer(const struct conn *c)
 		.took_ns = now_ns() - c->now_ns,
 		.method = "-",
 		.status = c->respond.status,
+		.peer = c->peer,
 	};
 
 	if (target->len > 0)
 		record.method = llhttp_method_name(c->request.parser.method);
 	record.target_len = (uint16_t)(target->len < LOG_TARGET_BYTES ? target->len : LOG_TARGET_BYTES);
 	memcpy(record.target, c->in + target->at, record.target_len);
-	memcpy(&record.peer, c->peer, sizeof(record.peer));
 	log_put(&record);
 }
 
@@ -275,9 +276,8 @@ static void linger(int fd, char *buf, size_t len)
 
 void conn_serve(int fd, const struct options *options)
 {
-	struct sockaddr_storage peer;
-	socklen_t peer_len = sizeof(peer);
 	struct conn c;
+	socklen_t peer_len = sizeof(c.peer.address);
 	int status;
 
 	memset(&c, 0, offsetof(struct conn, small));
@@ -288,10 +288,8 @@ void conn_serve(int fd, const struct options *options)
 	c.in_size = SMALL_BYTES;
 	c.out = (struct out){ .fd = fd, .send_ns = options->send_ns };
 	c.respond.out = &c.out;
-	c.peer = &peer;
-	peer.ss_family = AF_UNSPEC;
 	if (log_enabled())
-		(void)getpeername(fd, (struct sockaddr *)&peer, &peer_len); /* gone: the log says "-" */
+		(void)getpeername(fd, &c.peer.address.sa, &peer_len); /* gone: the log says "-" */
 	marks_open(fd);
 	while ((status = read_request(&c)) > 0 && answer(&c, status))
 		next_request(&c);
@@ -304,7 +302,6 @@ void conn_serve(int fd, const struct options *options)
 	counters_add(&c.counters);
 	out_end(&c.out);
 	marks_close(fd);
-	call_close(fd);
 }
 
 void conn_refuse(int fd)
@@ -319,5 +316,4 @@ void conn_refuse(int fd)
 		linger(fd, buf, sizeof(buf));
 	counters_add(&counters);
 	marks_close(fd);
-	call_close(fd);
 }

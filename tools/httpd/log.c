@@ -75,11 +75,11 @@ static void add_line(const struct log_record *r)
 {
 	char address[INET6_ADDRSTRLEN] = "-", target[LOG_TARGET_BYTES * 4 + 1];
 	char date[DATE_LEN];
-	const void *raw = r->peer.sa.sa_family == AF_INET6 ? (const void *)&r->peer.in6.sin6_addr
-							   : (const void *)&r->peer.in.sin_addr;
+	const void *raw = r->peer.address.sa.sa_family == AF_INET6 ? (const void *)&r->peer.address.in6.sin6_addr
+							   : (const void *)&r->peer.address.in.sin_addr;
 
-	if (r->peer.sa.sa_family == AF_INET || r->peer.sa.sa_family == AF_INET6)
-		(void)inet_ntop(r->peer.sa.sa_family, raw, address, sizeof(address)); /* has room */
+	if (r->peer.address.sa.sa_family == AF_INET || r->peer.address.sa.sa_family == AF_INET6)
+		(void)inet_ntop(r->peer.address.sa.sa_family, raw, address, sizeof(address)); /* has room */
 	target[escape(target, r->target, r->target_len)] = '\0';
 	date_write(r->when, date);
 	if (BATCH_BYTES - journal.len < LINE_BYTES)

@@ -12,16 +12,20 @@
 
 #define LOG_TARGET_BYTES 168
 
+struct log_peer {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} address;
+};
+
 struct log_record {
 	time_t when;
 	uint64_t bytes;
 	int64_t took_ns;
 	const char *method; /* static */
-	union {
-		struct sockaddr sa;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} peer;
+	struct log_peer peer; /* all zero: unknown */
 	uint16_t status;
 	uint16_t target_len;
 	char target[LOG_TARGET_BYTES]; /* its beginning */

@@ -38,6 +38,7 @@ static void handle(int fd, void *arg)
 	else
 		conn_refuse(fd);
 	atomic_fetch_sub_explicit(&open_count, 1, memory_order_relaxed);
+	call_close(fd); /* who sees it closed finds room for another */
 }
 
 /* The signals are blocked in every thread and taken here, where any function may be called. */

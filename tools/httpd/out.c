@@ -50,7 +50,7 @@ ssize_t out_file(struct out *out, int file, uint64_t offset, uint64_t len)
 
 int out_reserve(struct out *out, size_t room)
 {
-	return BUFFER_BYTES - out->len >= room ? out->err : out_flush(out);
+	return OUT_BYTES - out->len >= room ? out->err : out_flush(out);
 }
 
 void out_end(struct out *out)

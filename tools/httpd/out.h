@@ -8,10 +8,15 @@
 #include "tools/httpd/buffer.h"
 
 #include <stdbool.h>
+#include "tools/httpd/path.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/types.h>
+
+/* What a buffer gathers; behind it is room for a path, which a small stack has not. */
+#define OUT_BYTES (BUFFER_BYTES - PATH_BYTES)
 
 struct out {
 	int fd;
@@ -42,6 +47,12 @@ static inline void out_put(struct out *out, const char *text, size_t len)
 {
 	memcpy(out->buf + out->len, text, len);
 	out->len += len;
+}
+
+/* PATH_BYTES that responses do not touch. out_begin succeeded before. */
+static inline char *out_scratch(struct out *out)
+{
+	return out->buf + OUT_BYTES;
 }
 
 #define OUT_PUT(out, literal) out_put(out, literal, sizeof(literal) - 1)

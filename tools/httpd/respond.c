@@ -9,7 +9,7 @@
 #define HEAD_ROOM (PATH_BYTES * 3 + 1024)
 /* Up to here a copy into the buffer, sent in one piece with the head, costs less than sendfile. */
 #define WHOLE_BYTES (32 * 1024)
-_Static_assert(WHOLE_BYTES + HEAD_ROOM <= BUFFER_BYTES, "head and body in one piece");
+_Static_assert(WHOLE_BYTES + HEAD_ROOM <= OUT_BYTES, "head and body in one piece");
 
 static const struct {
 	int status;
@@ -182,9 +182,9 @@ static ssize_t body_piece(struct out *out, int fd, uint64_t first, uint64_t len)
 
 	if (n != -EAGAIN)
 		return n;
-	if (out_reserve(out, BUFFER_BYTES) < 0)
+	if (out_reserve(out, OUT_BYTES) < 0)
 		return out->err;
-	room = len < BUFFER_BYTES ? (size_t)len : BUFFER_BYTES;
+	room = len < OUT_BYTES ? (size_t)len : OUT_BYTES;
 	n = read_piece(fd, out->buf, room, first);
 	if (n > 0)
 		out->len = (size_t)n;
