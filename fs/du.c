@@ -110,6 +110,17 @@ static bool has_callbacks(const struct spg__du *du)
 	return du->opts.progress != NULL || du->opts.skipped != NULL;
 }
 
+/* Are helpers still at work? Those that are not end without a wait. */
+static bool has_workers(struct spg__du *du)
+{
+	bool some;
+
+	pthread_mutex_lock(&du->mutex);
+	some = du->workers > 0 && du->err == 0;
+	pthread_mutex_unlock(&du->mutex);
+	return some;
+}
+
 /* The helpers' end, or with callbacks the time for one. -EAGAIN: that. */
 static int await_helpers(struct spg__du *du)
 {
@@ -117,7 +128,8 @@ static int await_helpers(struct spg__du *du)
 
 	if (du->group == NULL)
 		return 0;
-	if (!has_callbacks(du))
+	/* However short the time between two callbacks: the end is waited for without a limit. */
+	if (!has_callbacks(du) || !has_workers(du))
 		return spg_group_wait(du->group);
 	{
 		SPG_TIMEOUT_SCOPE(du->opts.progress_ns);

@@ -36,22 +36,6 @@ static int on_ring(const struct io_uring_sqe *sqe, int64_t when_ns, bool cancela
 	return spg__op_wait(&op);
 }
 
-bool spg__io_dont_wait(const struct io_uring_sqe *sqe)
-{
-	switch (sqe->opcode) {
-	case IORING_OP_RECV:
-	case IORING_OP_SEND:
-	case IORING_OP_RECVMSG:
-	case IORING_OP_SENDMSG:
-		return (sqe->msg_flags & MSG_DONTWAIT) != 0;
-	case IORING_OP_READV:
-	case IORING_OP_WRITEV:
-		return (sqe->rw_flags & RWF_NOWAIT) != 0;
-	default:
-		return false;
-	}
-}
-
 int spg__io_ready(int fd, unsigned events)
 {
 	struct io_uring_sqe sqe;
@@ -177,7 +161,7 @@ static int try_until_ready(const struct call *call, bool try_first, uint32_t wor
 		if (spg__fdtab_word(call->fd) != word)
 			return -ECANCELED;
 		res = try_once(call);
-		if (res != -EAGAIN || spg__io_dont_wait(call->sqe))
+		if (res != -EAGAIN)
 			return res;
 	}
 }
@@ -199,6 +183,15 @@ static spg__noinline int slow(const struct call *call, bool try_first, uint32_t 
 	return res;
 }
 
+/* Did the caller ask not to wait? Then its thread is not in danger either. */
+static bool never_waits(const struct io_uring_sqe *sqe)
+{
+	bool message = sqe->opcode == IORING_OP_RECV || sqe->opcode == IORING_OP_SEND ||
+		       sqe->opcode == IORING_OP_RECVMSG || sqe->opcode == IORING_OP_SENDMSG;
+
+	return message && (sqe->msg_flags & MSG_DONTWAIT) != 0;
+}
+
 /* The operation is missing, or switched off. */
 static spg__noinline int emulate(const struct call *call, uint32_t word)
 {
@@ -207,7 +200,7 @@ static spg__noinline int emulate(const struct call *call, uint32_t word)
 
 	if (call->sqe->opcode == IORING_OP_POLL_ADD)
 		poll.events = call->sqe->poll32_events;
-	else if (call->events == 0 || spg__fd_kind(call->fd) == SPG__FD_FILE)
+	else if (!never_waits(call->sqe) && (call->events == 0 || spg__fd_kind(call->fd) == SPG__FD_FILE))
 		return perform_on_pool(call->sqe, true);
 	/* Entry rule as on the ring: an ended context fails the call even if it would not wait. */
 	err = spg__io_entry();
@@ -215,6 +208,8 @@ static spg__noinline int emulate(const struct call *call, uint32_t word)
 		return err;
 	if (word & 1)
 		return -EBADF;
+	if (poll.events == 0 && never_waits(call->sqe))
+		return spg__perform(call->sqe, true);
 	return slow(&poll, true, word);
 }
 
@@ -230,7 +225,7 @@ int spg__io_until(const struct io_uring_sqe *sqe, unsigned events, int64_t when_
 	if (spg__unlikely(!spg__op_usable(sqe->opcode)))
 		return emulate(&call, word);
 	res = on_ring(sqe, when_ns, true);
-	if (spg__likely(res != -EAGAIN) || events == 0 || spg__io_dont_wait(sqe))
+	if (spg__likely(res != -EAGAIN) || events == 0)
 		return res;
 	return slow(&call, false, word);
 }

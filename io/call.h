@@ -21,7 +21,7 @@
 #define SPG__IO_BYTES_MAX 0x7ffff000u
 #define SPG__OFF_CURRENT ((uint64_t)-1)
 
-/* Runs the SQE; events 0: it does not depend on readiness. The CQE's result, or the context's error. */
+/* Runs the SQE; events 0: -EAGAIN is the result, not a reason to wait. The CQE's result, or the context's error. */
 int spg__io(const struct io_uring_sqe *sqe, unsigned events);
 
 /* The same with a deadline of the caller's own: -ETIMEDOUT (spg__waiter_err tells whose it was). */
@@ -45,9 +45,6 @@ int spg__foreign_io(const struct io_uring_sqe *sqe, unsigned events, int64_t whe
 
 /* The descriptor spg_close watches; -1: the SQE's fd is none, or something else. */
 int spg__io_fd(const struct io_uring_sqe *sqe);
-
-/* Did the caller ask not to wait? */
-bool spg__io_dont_wait(const struct io_uring_sqe *sqe);
 
 /*
  * A pause between two tries, longer with each up to 16 ms: for what has no readiness to

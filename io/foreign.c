@@ -100,7 +100,7 @@ static int try_until_ready(struct spg__wait *wait, const struct io_uring_sqe *sq
 		if (spg__fdtab_word(sqe->fd) != word)
 			return -ECANCELED;
 		res = perform(sqe, kind, true);
-		if (res != -EAGAIN || spg__io_dont_wait(sqe))
+		if (res != -EAGAIN)
 			return res;
 		err = wait_err(wait);
 		if (err < 0)

@@ -42,7 +42,7 @@ ssize_t spg_write(int fd, const void *buf, size_t len)
 
 	if (spg__likely(len > 0 && spg__fdkind_is_socket(fd))) {
 		spg__io_prep(&sqe, IORING_OP_SEND, fd, buf, move_len(len), 0);
-		sqe.msg_flags = MSG_NOSIGNAL;
+		sqe.msg_flags = MSG_NOSIGNAL | MSG_DONTWAIT; /* as all sends: io/socket.c */
 		res = spg__io(&sqe, POLLOUT);
 		if (spg__likely(res != -ENOTSOCK))
 			return res;

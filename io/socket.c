@@ -20,7 +20,18 @@ static int recv_once(int fd, void *buf, size_t len, int flags)
 
 	spg__io_prep(&sqe, IORING_OP_RECV, fd, buf, move_len(len), 0);
 	sqe.msg_flags = (uint32_t)flags;
-	return spg__io(&sqe, POLLIN);
+	return spg__io(&sqe, flags & MSG_DONTWAIT ? 0 : POLLIN);
+}
+
+/*
+ * Sends never wait inside the kernel: io_uring's second try of a datagram to a full unix
+ * socket sends what the first one left of it, which is nothing (Linux 6.18, io_send and
+ * io_sendmsg: unix_dgram_sendmsg has consumed the iterator). -EAGAIN comes to us.
+ */
+static int send_sqe(struct io_uring_sqe *sqe, int flags)
+{
+	sqe->msg_flags = (uint32_t)flags | MSG_NOSIGNAL | MSG_DONTWAIT;
+	return spg__io(sqe, flags & MSG_DONTWAIT ? 0 : POLLOUT);
 }
 
 /* May MSG_WAITALL go on after a short receive? On the ring it has done so already. */
@@ -53,8 +64,7 @@ ssize_t spg_send(int fd, const void *buf, size_t len, int flags)
 	struct io_uring_sqe sqe;
 
 	spg__io_prep(&sqe, IORING_OP_SEND, fd, buf, move_len(len), 0);
-	sqe.msg_flags = (uint32_t)flags | MSG_NOSIGNAL;
-	return spg__io(&sqe, POLLOUT);
+	return send_sqe(&sqe, flags);
 }
 
 ssize_t spg_recvmsg(int fd, struct msghdr *msg, int flags)
@@ -63,6 +73,8 @@ ssize_t spg_recvmsg(int fd, struct msghdr *msg, int flags)
 
 	spg__io_prep(&sqe, IORING_OP_RECVMSG, fd, msg, 1, 0);
 	sqe.msg_flags = (uint32_t)flags;
+	if (flags & MSG_DONTWAIT)
+		return spg__io(&sqe, 0);
 	/* Errors wait in a queue of their own. */
 	return spg__io(&sqe, flags & MSG_ERRQUEUE ? POLLERR : POLLIN);
 }
@@ -72,8 +84,7 @@ ssize_t spg_sendmsg(int fd, const struct msghdr *msg, int flags)
 	struct io_uring_sqe sqe;
 
 	spg__io_prep(&sqe, IORING_OP_SENDMSG, fd, msg, 1, 0);
-	sqe.msg_flags = (uint32_t)flags | MSG_NOSIGNAL;
-	return spg__io(&sqe, POLLOUT);
+	return send_sqe(&sqe, flags);
 }
 
 ssize_t spg_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *addr, socklen_t *addr_len)
@@ -118,7 +129,7 @@ int spg_accept(int fd, struct sockaddr *addr, socklen_t *addr_len)
 }
 
 /* The handshake goes on by itself: its end makes the socket writable. */
-static int await_connected(int fd, uint32_t word)
+static int await_handshake(int fd, uint32_t word)
 {
 	int err = spg__io_ready(fd, POLLOUT), value = 0;
 	socklen_t len = sizeof(value);
@@ -140,7 +151,15 @@ int spg_connect(int fd, const struct sockaddr *addr, socklen_t addr_len)
 
 	spg__io_prep(&sqe, IORING_OP_CONNECT, fd, addr, 0, addr_len);
 	err = spg__io(&sqe, POLLOUT);
-	return err == -EINPROGRESS ? await_connected(fd, word) : err;
+	if (err != -EINPROGRESS)
+		return err;
+	/* The second call finds it done, and the socket knows that it is connected. */
+	do {
+		err = await_handshake(fd, word);
+		if (err == 0)
+			err = spg__io(&sqe, POLLOUT);
+	} while (err == -EINPROGRESS || err == -EALREADY);
+	return err == -EISCONN ? 0 : err;
 }
 
 int spg_shutdown(int fd, int how)

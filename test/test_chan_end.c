@@ -243,6 +243,62 @@ START_TEST(prop_data_wins_over_cancel)
 }
 END_TEST
 
+#define LARGE (256 << 10)
+
+static void race_recv_large(void *arg)
+{
+	struct race *r = arg;
+	spg_ctx *previous = spg_ctx_enter(r->ctx);
+	char *value = malloc(LARGE);
+
+	r->err = spg_chan_recv(r->c, value);
+	r->value = value[LARGE - 1];
+	free(value);
+	spg_ctx_leave(previous);
+}
+
+/* Copying takes long, so the canceled waiter comes to leave while a peer has the channel, and then frees it. */
+static int give_up_during_copy(void *arg)
+{
+	uint64_t state = *(uint64_t *)arg;
+	char *value = malloc(LARGE);
+
+	memset(value, 7, LARGE);
+	for (int i = 0; i < (t_tsan() ? 50 : 400); i++) {
+		struct race r = { .c = spg_chan_new(LARGE, 0), .ctx = spg_ctx_new(NULL) };
+		struct crowd waiter, canceler;
+		int err;
+
+		r.wait_spins = (unsigned)(t_random(&state) % 20000);
+		crowd_start(&waiter, i % 2, 1 - i % 2, race_recv_large, &r);
+		T_UNTIL(look_receivers(r.c) == 1);
+		crowd_start(&canceler, 0, 1, race_cancel, &r);
+		for (volatile unsigned k = 0, n = (unsigned)(t_random(&state) % 40000); k < n; k++)
+			continue;
+		err = spg_chan_try_send(r.c, value);
+		spg_chan_unref(err == 0 ? r.c : NULL);
+		crowd_wait(&canceler);
+		crowd_wait(&waiter);
+		T_ERR(r.err, err == 0 ? 0 : -ECANCELED);
+		if (err == 0)
+			T_EQ(r.value, 7);
+		else
+			spg_chan_unref(r.c);
+		spg_ctx_unref(r.ctx);
+	}
+	free(value);
+	return 0;
+}
+
+/* Goal: a waiter that gives up does not touch a channel that its server has freed (AddressSanitizer watches). */
+START_TEST(a_waiter_that_gives_up_comes_too_late)
+{
+	uint64_t seed = t_seed();
+
+	t_run((unsigned)_i, give_up_during_copy, &seed);
+}
+END_TEST
+
 static void recv_and_drop(void *arg)
 {
 	spg_chan *c = arg;
@@ -403,39 +459,42 @@ static void send_counted(void *arg)
 	T_OK(err == 0 || err == -EPIPE);
 	if (err == 0)
 		atomic_fetch_add(&t->sent, 1);
+	else
+		atomic_store(&t->closed, true);
 }
 
-/* Takes what it gets; after the first -EPIPE there is nothing but -EPIPE. */
+/* Takes what it gets until the close; once a sender was refused, there is nothing more. */
 static void take_during_close(void *arg)
 {
 	struct traffic *t = arg;
-	bool over = false;
+	int err;
 
-	for (int i = 0; i < 300; i++) {
+	do {
 		bool closed = atomic_load(&t->closed);
-		int err = spg_chan_try_recv(t->c, NULL);
 
-		T_OK(err == 0 || err == -EPIPE || (err == -EAGAIN && !closed));
-		T_OK(!over || err == -EPIPE);
-		over |= err == -EPIPE;
+		err = spg_chan_try_recv(t->c, NULL);
+		T_OK(err == 0 || err == -EAGAIN || err == -EPIPE);
+		T_OK(!closed || err == -EPIPE);
 		if (err == 0)
 			atomic_fetch_add(&t->received, 1);
-	}
+		crowd_spin(2 * SPG_US);
+	} while (err != -EPIPE);
 }
 
 static int close_is_atomic(void *arg)
 {
+	int senders_count = t_tsan() ? 500 : 2000;
+
 	(void)arg;
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 10; i++) {
 		struct traffic t = { .c = spg_chan_new(sizeof(long), 0) };
 		struct crowd senders, taker;
 
-		crowd_start(&senders, 300, 0, send_counted, &t); /* more than one hold of the lock wakes */
-		T_UNTIL(look_senders(t.c) == 300);
+		crowd_start(&senders, (unsigned)senders_count, 0, send_counted, &t);
+		T_UNTIL(look_senders(t.c) == (size_t)senders_count);
 		crowd_start(&taker, 0, 1, take_during_close, &t);
-		T_UNTIL(atomic_load(&t.received) > i);
-		T_EQ(spg_chan_close(t.c), 0);
-		atomic_store(&t.closed, true);
+		T_UNTIL(atomic_load(&t.received) > 2);
+		T_EQ(spg_chan_close(t.c), 0); /* wakes more than one hold of the lock is good for */
 		crowd_wait(&taker);
 		crowd_wait(&senders);
 		T_EQ(atomic_load(&t.sent), atomic_load(&t.received));
@@ -453,5 +512,6 @@ END_TEST
 
 T_MAIN(T_SHARDS(an_ended_context_takes_waiters_out), T_SHARDS(an_ended_context_fails_the_call_on_entry),
        T_SHARDS(a_careless_loop_starves_nobody), T_SHARDS(prop_data_wins_over_cancel),
+       T_SHARDS(a_waiter_that_gives_up_comes_too_late),
        T_SHARDS(a_peer_may_drop_the_last_reference), T_SHARDS(one_close_succeeds),
        T_SHARDS(close_against_traffic_loses_nothing), T_SHARDS(close_is_one_instant))

@@ -318,7 +318,7 @@ static void step_cancel(struct world *world, int worker)
 	world->canceled++;
 }
 
-/* Closes a channel; a closed one that has been emptied is replaced by a new one when nobody waits there. */
+/* Closes a channel; a closed one, where nobody can wait, is replaced by a new one. */
 static void step_close(struct world *world, int chan)
 {
 	struct model_chan *c = &world->model[chan];
@@ -336,10 +336,11 @@ static void step_close(struct world *world, int chan)
 static void step(struct world *world)
 {
 	int worker = (int)(t_random(&world->random) % WORKERS);
+	int chan = (int)(t_random(&world->random) % CHANS);
 	uint64_t what = t_random(&world->random) % 100;
 
-	if (what < 2) {
-		step_close(world, (int)(t_random(&world->random) % CHANS));
+	if (what < (world->model[chan].closed ? 20 : 1)) {
+		step_close(world, chan);
 	} else {
 		/* The next one that is free; a busy one now and then, or when all are. */
 		for (int i = 0; i < WORKERS && world->worker[worker].busy && what >= 15; i++)
@@ -364,7 +365,7 @@ static int against_model(void *arg)
 	for (int i = 0; i < CHANS; i++)
 		world->chan[i] = spg_chan_new(sizeof(long), caps[i]);
 	crowd_start(&crowd, WORKERS - THREADS, THREADS, work, world);
-	for (int i = 0; i < (t_sanitized() ? 1000 : 6000); i++)
+	for (int i = 0; i < (t_sanitized() ? 1500 : 10000); i++)
 		step(world);
 	for (int i = 0; i < WORKERS; i++) {
 		if (world->worker[i].busy)

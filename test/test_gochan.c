@@ -194,14 +194,17 @@ static void stress_recv(void *arg)
 	}
 }
 
-/* n on each channel, in whatever order they are ready; a channel that is done becomes NULL. */
+/*
+ * n on each channel, in whatever order they are ready; a channel that is done becomes NULL.
+ * The two sides name the channels in opposite orders.
+ */
 static void stress_select(struct stress *s, bool sends)
 {
 	long done[CHANS] = { 0 }, v = 0;
 	spg_case cases[CHANS];
 
 	for (int i = 0; i < CHANS; i++)
-		cases[i] = sends ? spg_case_send(s->c[i], &done[i]) : spg_case_recv(s->c[i], &v);
+		cases[i] = sends ? spg_case_send(s->c[i], &done[i]) : spg_case_recv(s->c[CHANS - 1 - i], &v);
 	for (long k = 0; k < s->n * CHANS; k++) {
 		int i = spg_select(cases, CHANS);
 
@@ -262,24 +265,33 @@ START_TEST(stress_selects_against_plain_operations)
 }
 END_TEST
 
+#define BETWEEN 6
+
 struct instant {
-	spg_chan *a, *b;
+	spg_chan *a, *b, *idle;
 	bool found;
 };
 
 static void look_for_one(void *arg)
 {
 	struct instant *s = arg;
-	spg_case cases[3] = { SPG_RECV(s->a, NULL), SPG_RECV(s->b, NULL), SPG_DEFAULT };
+	spg_case cases[BETWEEN + 3];
 
-	s->found = spg_select(cases, 3) != 2;
+	cases[0] = spg_case_recv(s->b, NULL);
+	for (int i = 1; i <= BETWEEN; i++)
+		cases[i] = spg_case_recv(s->idle, NULL);
+	cases[BETWEEN + 1] = spg_case_recv(s->a, NULL);
+	cases[BETWEEN + 2] = spg_case_default();
+	s->found = spg_select(cases, BETWEEN + 3) != BETWEEN + 2;
 }
 
 static int always_one_ready(void *arg)
 {
-	(void)arg;
+	spg_chan *idle = spg_chan_new(sizeof(long), 1);
+	uint64_t state = *(uint64_t *)arg;
+
 	for (int i = 0; i < (t_sanitized() ? 500 : 5000); i++) {
-		struct instant s = { spg_chan_new(sizeof(long), 1), spg_chan_new(sizeof(long), 1), false };
+		struct instant s = { spg_chan_new(sizeof(long), 1), spg_chan_new(sizeof(long), 1), idle, false };
 		struct crowd crowd;
 		long v = 1;
 
@@ -287,6 +299,8 @@ static int always_one_ready(void *arg)
 		crowd_start(&crowd, i % 4 != 0, i % 4 == 0, look_for_one, &s);
 		if (i % 8 < 4)
 			spg_yield();
+		for (volatile unsigned k = 0, n = (unsigned)(t_random(&state) % 4000); k < n; k++)
+			continue;
 		/* First b gets something, then a is emptied: at no instant is nothing there. */
 		if (i % 2)
 			T_EQ(spg_chan_send(s.b, &v), 0);
@@ -298,13 +312,16 @@ static int always_one_ready(void *arg)
 		spg_chan_unref(s.a);
 		spg_chan_unref(s.b);
 	}
+	spg_chan_unref(idle);
 	return 0;
 }
 
 /* Goal: the default means that at one instant nothing was ready. */
 START_TEST(the_default_is_of_one_instant)
 {
-	t_run((unsigned)_i, always_one_ready, NULL);
+	uint64_t seed = t_seed();
+
+	t_run((unsigned)_i, always_one_ready, &seed);
 }
 END_TEST
 

@@ -257,10 +257,11 @@ static void scale_run(void *arg)
 static void shift_run(void *arg)
 {
 	struct node *n = arg;
-	struct rat a = n->c;
+	bool more = asked(n->out) && answer(n->out, n->c);
+	struct rat a;
 
-	while (asked(n->out) && answer(n->out, a) && next(n->f, &a))
-		continue;
+	while (more)
+		more = asked(n->out) && next(n->f, &a) && answer(n->out, a);
 	T_EQ(spg_wg_done(&n->p->running), 0);
 }
 
@@ -268,27 +269,178 @@ static void shift_run(void *arg)
 static void integral_run(void *arg)
 {
 	struct node *n = arg;
-	struct rat a = n->c;
-	int64_t k = 1;
+	bool more = asked(n->out) && answer(n->out, n->c);
+	struct rat a;
 
-	for (; asked(n->out) && answer(n->out, a); k++) {
-		if (!asked(n->out) || !next(n->f, &a))
-			break;
-		a = rat_mul(a, rat(1, k));
-		if (!answer(n->out, a))
-			break;
-		if (!asked(n->out))
-			break;
-		/* From here on one coefficient per question. */
-		do {
-			k++;
-			if (!next(n->f, &a))
-				goto out;
-			a = rat_mul(a, rat(1, k));
-		} while (answer(n->out, a) && asked(n->out));
-		break;
-	}
-out:
+	for (int64_t k = 1; more; k++)
+		more = asked(n->out) && next(n->f, &a) && answer(n->out, rat_mul(a, rat(1, k)));
 	T_EQ(spg_wg_done(&n->p->running), 0);
 }
 
+#define TERMS 64
+
+/* f twice: each reader in its own time, and f is asked when the first of them needs more. */
+static void split_run(void *arg)
+{
+	struct node *n = arg;
+	struct series out[2] = { n->out, n->out2 };
+	struct rat kept[TERMS];
+	int at[2] = { 0, 0 }, have = 0;
+	bool waits[2] = { false, false }, asking = false;
+
+	for (;;) {
+		spg_case cases[3];
+		bool need = false;
+		int k;
+
+		for (int i = 0; i < 2; i++) {
+			cases[i] = waits[i] ? spg_case_send(at[i] < have ? out[i].get : NULL, &kept[at[i]]) :
+					      spg_case_recv(out[i].ask, NULL);
+			need |= waits[i] && at[i] == have;
+		}
+		cases[2] = asking ? spg_case_recv(n->f.get, &kept[have]) : spg_case_send(need ? n->f.ask : NULL, "");
+		k = spg_select(cases, 3);
+		if (k < 0)
+			break;
+		if (k == 2) {
+			have += asking;
+			asking = !asking;
+			T_OK(have < TERMS);
+		} else {
+			at[k] += waits[k];
+			waits[k] = !waits[k];
+		}
+	}
+	T_EQ(spg_wg_done(&n->p->running), 0);
+}
+
+static void split(struct program *p, struct series f, struct series *out, struct series *out2)
+{
+	struct node n = { .p = p, .f = f, .out = *out = series_new(p), .out2 = *out2 = series_new(p) };
+
+	program_go(p, split_run, &n, sizeof(n));
+}
+
+static void mul_run(void *arg);
+
+/* f g without the first term, over x: a G + b F + x F G, where a + x F = f and b + x G = g. */
+static struct series mul_rest(struct node *n, struct rat a, struct rat b)
+{
+	struct series f[2], g[2], left, right, both;
+	struct program *p = n->p;
+
+	split(p, n->f, &f[0], &f[1]);
+	split(p, n->g, &g[0], &g[1]);
+	left = node_start(scale_run, (struct node){ .p = p, .f = g[0], .c = a });
+	right = node_start(scale_run, (struct node){ .p = p, .f = f[0], .c = b });
+	both = node_start(mul_run, (struct node){ .p = p, .f = f[1], .g = g[1] });
+	both = node_start(shift_run, (struct node){ .p = p, .f = both, .c = { 0, 1 } });
+	left = node_start(add_run, (struct node){ .p = p, .f = left, .g = right });
+	return node_start(add_run, (struct node){ .p = p, .f = left, .g = both });
+}
+
+/* f g; each term that is asked for grows the net by one more multiplication. */
+static void mul_run(void *arg)
+{
+	struct node *n = arg;
+	struct rat a, b;
+	bool more = asked(n->out) && next(n->f, &a) && next(n->g, &b) && answer(n->out, rat_mul(a, b));
+
+	if (more && asked(n->out)) {
+		struct series rest = mul_rest(n, a, b);
+
+		do
+			more = next(rest, &a) && answer(n->out, a);
+		while (more && asked(n->out));
+	}
+	T_EQ(spg_wg_done(&n->p->running), 0);
+}
+
+static struct series geometric(struct program *p)
+{
+	return node_start(repeat_run, (struct node){ .p = p, .c = { 1, 1 } });
+}
+
+static void expect(struct series s, const struct rat *want, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct rat r;
+
+		T_OK(next(s, &r));
+		T_EQ(r.num, want[i].num);
+		T_EQ(r.den, want[i].den);
+	}
+}
+
+#define SHORT 12
+
+/* e^x is its own integral, but for the 1. */
+static void check_exp(void)
+{
+	struct program *p = program_new();
+	struct node n = { .p = p, .c = { 1, 1 }, .out = series_new(p) };
+	struct series e, fed;
+	struct rat want[SHORT] = { { 1, 1 } };
+
+	split(p, n.out, &e, &fed);
+	n.f = fed;
+	program_go(p, integral_run, &n, sizeof(n));
+	for (int i = 1; i < SHORT; i++)
+		want[i] = rat(1, want[i - 1].den * i);
+	expect(e, want, SHORT);
+	program_end(p);
+}
+
+/* The derivative of tan is 1 + tan^2. */
+static void check_tan(void)
+{
+	static const struct rat want[SHORT] = { { 0, 1 }, { 1, 1 },  { 0, 1 }, { 1, 3 },     { 0, 1 }, { 2, 15 },
+						{ 0, 1 }, { 17, 315 }, { 0, 1 }, { 62, 2835 }, { 0, 1 }, { 1382, 155925 } };
+	struct program *p = program_new();
+	struct node n = { .p = p, .c = { 0, 1 }, .out = series_new(p) };
+	struct series tan, fed, twice[2], square, one;
+
+	split(p, n.out, &tan, &fed);
+	split(p, fed, &twice[0], &twice[1]);
+	square = node_start(mul_run, (struct node){ .p = p, .f = twice[0], .g = twice[1] });
+	one = node_start(repeat_run, (struct node){ .p = p, .c = { 0, 1 } });
+	one = node_start(shift_run, (struct node){ .p = p, .f = one, .c = { 1, 1 } });
+	n.f = node_start(add_run, (struct node){ .p = p, .f = one, .g = square });
+	program_go(p, integral_run, &n, sizeof(n));
+	expect(tan, want, SHORT);
+	program_end(p);
+}
+
+/* 1 / (1 - x)^3 has the triangular numbers. */
+static void check_triangular(void)
+{
+	struct program *p = program_new();
+	struct rat want[2 * SHORT];
+	struct series s;
+
+	s = node_start(mul_run, (struct node){ .p = p, .f = geometric(p), .g = geometric(p) });
+	s = node_start(mul_run, (struct node){ .p = p, .f = s, .g = geometric(p) });
+	for (int i = 0; i < 2 * SHORT; i++)
+		want[i] = rat((i + 1) * (i + 2) / 2, 1);
+	expect(s, want, 2 * SHORT);
+	program_end(p);
+}
+
+static int power_series(void *arg)
+{
+	(void)arg;
+	check_triangular();
+	check_exp();
+	check_tan();
+	return 0;
+}
+
+/* Goal: nets of coroutines that grow on demand and feed themselves compute what they should. */
+START_TEST(power_series_on_demand)
+{
+	t_run((unsigned)_i, power_series, NULL);
+}
+END_TEST
+
+T_MAIN(T_SHARDS(a_sieve_of_filters_finds_primes), T_SHARDS(a_chain_of_ten_thousand_links),
+       T_SHARDS(power_series_on_demand))

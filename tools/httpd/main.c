@@ -105,10 +105,13 @@ static int serve_on(const int *listeners, unsigned count)
 		return err;
 	}
 	err = -pthread_create(&waiter, NULL, await_signal, NULL);
-	if (err == 0)
+	if (err == 0) {
 		err = tcp_announce(listeners[0]);
-	if (err == 0)
-		err = call_serve(&server);
+		if (err == 0)
+			err = call_serve(&server);
+		pthread_kill(waiter, SIGTERM); /* it has had its signal, or gets one now */
+		pthread_join(waiter, NULL);
+	}
 	dropped = log_stop();
 	if (options.stats) {
 		counters_print(stderr);

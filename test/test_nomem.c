@@ -1,0 +1,151 @@
+/* Memory refused: what allocates says so, and leaves nothing behind. */
+#include "crowd.h"
+
+#include "coro/fault.h"
+
+static void refuse(int64_t times)
+{
+	spg__fault_arm(SPG__FAULT_ALLOC, 1, times, -ENOMEM);
+}
+
+static void allow(void)
+{
+	spg__fault_disarm(SPG__FAULT_ALLOC);
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* A thread's first blocking call makes its waiter; here that fails each time. */
+static void *first_calls(void *arg)
+{
+	spg_mutex m = SPG_MUTEX_INIT;
+	spg_rwlock rw = SPG_RWLOCK_INIT;
+	spg_cond c = SPG_COND_INIT;
+	spg_wg wg = SPG_WG_INIT;
+	spg_once once = SPG_ONCE_INIT;
+	spg_barrier barrier;
+	spg_sem sem;
+
+	T_EQ(spg_sem_init(&sem, 1), 0);
+	T_EQ(spg_barrier_init(&barrier, 1), 0);
+	refuse(INT64_MAX);
+	T_ERR(spg_mutex_lock(&m), -ENOMEM);
+	T_ERR(spg_mutex_lock_ctx(&m), -ENOMEM);
+	T_ERR(spg_mutex_trylock(&m), -ENOMEM);
+	T_ERR(spg_mutex_unlock(&m), -EPERM);
+	T_ERR(spg_rwlock_rdlock(&rw), -ENOMEM);
+	T_ERR(spg_rwlock_rdlock_ctx(&rw), -ENOMEM);
+	T_ERR(spg_rwlock_wrlock(&rw), -ENOMEM);
+	T_ERR(spg_rwlock_wrlock_ctx(&rw), -ENOMEM);
+	T_ERR(spg_rwlock_unlock(&rw), -EPERM);
+	T_ERR(spg_cond_wait(&c, &m), -EPERM); /* who cannot wait holds no mutex */
+	T_ERR(spg_sem_acquire(&sem), -ENOMEM);
+	T_ERR(spg_wg_wait(&wg), -ENOMEM);
+	T_ERR(spg_once_do(&once, nothing, NULL), -ENOMEM);
+	T_ERR(spg_barrier_wait(&barrier), -ENOMEM);
+	T_ERR(spg_sleep(0), -ENOMEM);
+	T_ERR(spg_sleep_until(0), -ENOMEM);
+	T_OK(spg_ctx_current() == NULL);
+	T_EQ(spg_ctx_err(NULL), 0);
+	{
+		SPG_TIMEOUT_SCOPE(0); /* without effect */
+		SPG_SHIELD_SCOPE();
+		T_EQ(spg_ctx_err(NULL), 0);
+	}
+	allow();
+	/* All of it was left as it was. */
+	T_EQ(spg_mutex_trylock(&m), 0);
+	T_EQ(spg_rwlock_wrlock(&rw), 0);
+	T_EQ(spg_sem_try_acquire(&sem), 0);
+	T_EQ(spg_once_do(&once, nothing, NULL), 0);
+	T_EQ(spg_barrier_wait(&barrier), 1);
+	return arg;
+}
+
+/* Goal: a foreign thread without memory for its waiter gets -ENOMEM and has changed nothing. */
+START_TEST(a_threads_first_call_may_lack_memory)
+{
+	pthread_t thread;
+
+	T_EQ(pthread_create(&thread, NULL, first_calls, NULL), 0);
+	T_EQ(pthread_join(thread, NULL), 0);
+}
+END_TEST
+
+static void *wait_on_objects(void *arg)
+{
+	spg_timer *timer = spg_timer_new();
+	spg_ticker *ticker = spg_ticker_new(0, 1, SPG_MISSED_BURST);
+
+	refuse(INT64_MAX);
+	T_ERR(spg_timer_wait(timer), -ENOMEM);
+	T_ERR(spg_ticker_wait(ticker, NULL), -ENOMEM);
+	allow();
+	spg_timer_free(timer);
+	spg_ticker_free(ticker);
+	return arg;
+}
+
+static int ten(void *arg)
+{
+	(void)arg;
+	return 10;
+}
+
+static int constructors(void *arg)
+{
+	spg_ctx *ctx = spg_ctx_new(NULL);
+	spg_group *g = spg_group_new(1);
+	static char key;
+	int value = 1;
+
+	(void)arg;
+	T_OK(ctx != NULL && g != NULL);
+	refuse(INT64_MAX);
+	T_OK(spg_ctx_new(NULL) == NULL);
+	T_OK(spg_ctx_with_deadline(ctx, 5) == NULL);
+	T_OK(spg_ctx_with_timeout(ctx, 5) == NULL);
+	T_OK(spg_ctx_done(ctx) == NULL);
+	T_ERR(spg_ctx_after(ctx, nothing, NULL), -ENOMEM);
+	T_ERR(spg_ctx_set(ctx, &key, &value), -ENOMEM);
+	T_OK(spg_ctx_get(ctx, &key) == NULL);
+	T_OK(spg_timer_new() == NULL);
+	T_OK(spg_ticker_new(0, 1, SPG_MISSED_BURST) == NULL);
+	T_OK(spg_group_new(0) == NULL);
+	if (spg_running())
+		T_ERR(spg_group_go(g, ten, NULL), -ENOMEM);
+	allow();
+	/* Each allocation of those that make several. */
+	for (int64_t nth = 1; nth <= 2; nth++) {
+		spg__fault_arm(SPG__FAULT_ALLOC, nth, 1, -ENOMEM);
+		T_OK(spg_group_new(0) == NULL);
+		spg__fault_arm(SPG__FAULT_ALLOC, nth, 1, -ENOMEM);
+		T_OK(spg_ctx_done(ctx) == NULL);
+	}
+	allow();
+	T_OK(spg_ctx_done(ctx) != NULL);
+	/* The slot of the child that was not is free. */
+	if (spg_running())
+		T_EQ(spg_group_go(g, ten, NULL), 0);
+	T_EQ(spg_group_wait(g), 0);
+	spg_group_free(g);
+	spg_ctx_unref(ctx);
+	return 0;
+}
+
+/* Goal: constructors return NULL, calls -ENOMEM, each allocation failed in turn. */
+START_TEST(refused_memory_is_reported)
+{
+	pthread_t thread;
+
+	T_EQ(pthread_create(&thread, NULL, wait_on_objects, NULL), 0);
+	T_EQ(pthread_join(thread, NULL), 0);
+	T_EQ(constructors(NULL), 0);
+	t_run(1, constructors, NULL);
+}
+END_TEST
+
+T_MAIN(T_TEST(a_threads_first_call_may_lack_memory), T_TEST(refused_memory_is_reported))
