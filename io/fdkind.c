@@ -1,5 +1,6 @@
 #include "io/fdkind.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -7,13 +8,13 @@ _Atomic uint8_t spg__fdkinds[SPG__FDKINDS];
 
 static enum spg__fdkind ask(int fd)
 {
-	struct stat st;
+	struct statx st;
 
-	if (fstat(fd, &st) != 0)
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) != 0)
 		return SPG__FDKIND_UNKNOWN;
-	if (S_ISSOCK(st.st_mode))
+	if (S_ISSOCK(st.stx_mode))
 		return SPG__FDKIND_SOCKET;
-	if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+	if (S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode) || S_ISBLK(st.stx_mode))
 		return SPG__FDKIND_FILE;
 	return lseek(fd, 0, SEEK_CUR) < 0 ? SPG__FDKIND_STREAM : SPG__FDKIND_FILE;
 }

@@ -29,6 +29,8 @@ static struct {
 	/* Under the mutex, all below. */
 	struct spg__list queue;
 	unsigned queued, threads, idle;
+	/* Of the threads: those that have decided to end, and bury the last one first. */
+	unsigned leaving;
 	bool stopping;
 	/* The last thread that ended: joined by the next one, or by fini. */
 	pthread_t corpse;
@@ -81,19 +83,24 @@ static bool await_job(void)
 	while (pool.queued == 0) {
 		struct timespec until = spg__clock_timespec(
 			spg__clock_after_ns(spg__clock_ns(), (int64_t)IDLE_SEC * 1000000000));
-		bool spare = pool.threads > pool.conf.threads_min;
+		bool spare = pool.threads - pool.leaving > pool.conf.threads_min;
 		int err = 0;
 
-		if (pool.stopping)
+		if (pool.stopping) {
+			pool.leaving++;
 			return false;
+		}
 		pool.idle++;
 		if (spare)
 			err = pthread_cond_clockwait(&pool.work, &pool.mutex, CLOCK_MONOTONIC, &until);
 		else
 			pthread_cond_wait(&pool.work, &pool.mutex);
 		pool.idle--;
-		if (err == ETIMEDOUT && pool.queued == 0 && pool.threads > pool.conf.threads_min)
+		if (err == ETIMEDOUT && pool.queued == 0 &&
+		    pool.threads - pool.leaving > pool.conf.threads_min) {
+			pool.leaving++;
 			return false;
+		}
 	}
 	return true;
 }
@@ -133,6 +140,7 @@ static void *worker_main(void *arg)
 	pool.corpse = pthread_self();
 	pool.has_corpse = true;
 	pool.threads--;
+	pool.leaving--;
 	pthread_cond_signal(&pool.ended);
 	pthread_mutex_unlock(&pool.mutex);
 	return NULL;
