@@ -77,13 +77,19 @@ void spg__offload_fini(void)
 	pthread_mutex_unlock(&pool.mutex);
 }
 
+/* Threads that will look for another job: those that leave take none. With the mutex held. */
+static unsigned staying(void)
+{
+	return pool.threads - pool.leaving;
+}
+
 /* With the mutex held. false: this thread is no longer needed. */
 static bool await_job(void)
 {
 	while (pool.queued == 0) {
 		struct timespec until = spg__clock_timespec(
 			spg__clock_after_ns(spg__clock_ns(), (int64_t)IDLE_SEC * 1000000000));
-		bool spare = pool.threads - pool.leaving > pool.conf.threads_min;
+		bool spare = staying() > pool.conf.threads_min;
 		int err = 0;
 
 		if (pool.stopping) {
@@ -97,7 +103,7 @@ static bool await_job(void)
 			pthread_cond_wait(&pool.work, &pool.mutex);
 		pool.idle--;
 		if (err == ETIMEDOUT && pool.queued == 0 &&
-		    pool.threads - pool.leaving > pool.conf.threads_min) {
+		    staying() > pool.conf.threads_min) {
 			pool.leaving++;
 			return false;
 		}
@@ -173,7 +179,7 @@ static int submit(struct job *job)
 
 	pthread_mutex_lock(&pool.mutex);
 	/* What idle threads are about to take does not wait. */
-	if (pool.threads >= pool.conf.threads_max && pool.queued >= pool.conf.queue_max + pool.idle) {
+	if (staying() >= pool.conf.threads_max && pool.queued >= pool.conf.queue_max + pool.idle) {
 		pool.overloaded++;
 		err = -EAGAIN;
 		goto out;
@@ -182,7 +188,7 @@ static int submit(struct job *job)
 	pool.queued++;
 	if (pool.queued <= pool.idle) {
 		pthread_cond_signal(&pool.work);
-	} else if (pool.threads < pool.conf.threads_max && !start_thread() && pool.threads == 0) {
+	} else if (staying() < pool.conf.threads_max && !start_thread() && staying() == 0) {
 		spg__list_remove(&job->link);
 		pool.queued--;
 		err = -ENOMEM;
