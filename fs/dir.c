@@ -5,7 +5,7 @@
 
 #include <fcntl.h>
 #include <spg/fs.h>
-#include <unistd.h>
+#include <spg/io.h>
 
 /* Less room than this is not offered to the kernel: an entry needs up to 280 bytes. */
 #define ROOM_MIN 1024
@@ -178,6 +178,6 @@ void spg_dir_close(spg_dir *d)
 {
 	if (d == NULL)
 		return;
-	(void)close(d->fd); /* a directory: nothing is written back */
+	(void)spg_close(d->fd); /* a directory: nothing is written back */
 	spg__free(d);
 }

@@ -72,10 +72,10 @@ void spg__ctx_init(struct spg__ctx *ctx, struct spg__ctx *parent, int64_t deadli
 	spg__lock(&parent->lock);
 	/* seq_cst [C2], C4: under the lock either we see the end, or the walk sees us. */
 	state = atomic_load_explicit(&parent->state, memory_order_seq_cst);
+	atomic_init(&ctx->state, state); /* before a walk can find it and end it */
 	if (state == 0)
 		spg__list_append(&parent->children, &ctx->sibling);
 	spg__unlock(&parent->lock);
-	atomic_init(&ctx->state, state);
 }
 
 struct spg__ctx *spg__ctx_create(struct spg__ctx *parent, int64_t deadline_ns)

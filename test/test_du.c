@@ -16,7 +16,7 @@ static uint64_t coreutils(const char *options, const char *path)
 	uint64_t bytes = 0;
 	FILE *out;
 
-	snprintf(command, sizeof(command), "env -u DU_BLOCK_SIZE -u POSIXLY_CORRECT du -s %s '%s' 2>/dev/null",
+	snprintf(command, sizeof(command), "exec env -u DU_BLOCK_SIZE -u POSIXLY_CORRECT du -s %s '%s' 2>/dev/null",
 		 options, path);
 	out = popen(command, "re");
 	T_OK(out != NULL);
@@ -81,34 +81,6 @@ static void check_against_du(const char *path, bool apparent, bool follow)
 	}
 }
 
-struct job {
-	int (*fn)(struct tree *);
-	struct tree tree;
-};
-
-static int job_main(void *arg)
-{
-	struct job *job = arg;
-
-	return job->fn(&job->tree);
-}
-
-/* In a coroutine under that many shards, or with 0 on a foreign thread. Nothing stays open. */
-static void with_tree(int shards, int (*fn)(struct tree *))
-{
-	struct job job = { .fn = fn };
-	int fds;
-
-	tree_init(&job.tree);
-	fds = t_fds_count();
-	if (shards > 0)
-		t_run((unsigned)shards, job_main, &job);
-	else
-		T_EQ(job_main(&job), 0);
-	T_EQ(t_fds_count(), fds);
-	tree_fini(&job.tree);
-}
-
 /* Sparse and full files, links of all kinds, special files, odd names. */
 static void make_corpus(const struct tree *t)
 {
@@ -138,36 +110,13 @@ static void make_wide(const struct tree *t, unsigned dirs, unsigned files)
 	}
 }
 
-/* Longer than any path may be, with something beside each step. */
-static void make_deep(const struct tree *t, unsigned depth)
-{
-	static const char level[] = "a-directory-with-a-name-of-some-length";
-	int fd = openat(t->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	for (unsigned i = 0; i < depth; i++) {
-		const char *name = i == 0 ? "deep" : level;
-		int next, file;
-
-		T_EQ(mkdirat(fd, name, 0755), 0);
-		next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		T_OK(next >= 0);
-		T_EQ(mkdirat(next, "beside", 0755), 0);
-		file = openat(next, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-		T_EQ(write(file, level, sizeof(level)), (long)sizeof(level));
-		close(file);
-		close(fd);
-		fd = next;
-	}
-	close(fd);
-}
-
 static int differential(struct tree *t)
 {
 	bool apparent = du_counts_directories(t);
 
 	make_corpus(t);
-	make_wide(t, 40, 20);
-	make_deep(t, 300);
+	make_wide(t, 30, 8);
+	tree_deep(t, "deep", 150);
 	check_against_du(tree_path(t, "c"), apparent, true);
 	check_against_du(tree_path(t, "c/"), apparent, true);
 	check_against_du(tree_path(t, "w"), apparent, true);
@@ -239,7 +188,7 @@ static int random_trees(struct tree *t)
 {
 	bool apparent = du_counts_directories(t);
 	uint64_t random = t_seed();
-	int rounds = t_sanitized() ? 2 : 4;
+	int rounds = t_sanitized() ? 1 : 2;
 
 	for (int i = 0; i < rounds; i++) {
 		make_random(t, &random);
@@ -354,8 +303,8 @@ static int far_error(struct tree *t)
 	spg_du_result r;
 	const char *end;
 
-	make_deep(t, 60);
-	T_EQ(tree_run("cd '%s/deep' && for i in $(seq 59); do cd a-directory-with-a-name-of-some-length; done;"
+	tree_deep(t, "deep", 60);
+	T_EQ(tree_run("cd '%s/deep' && for i in $(seq 60); do cd a-directory-with-a-name-of-some-length; done;"
 		      "ln -s nowhere broken", t->root), 0);
 	o.symlinks = SPG_DU_FOLLOW;
 	o.errors = SPG_DU_SKIP;
@@ -363,9 +312,9 @@ static int far_error(struct tree *t)
 	o.arg = &s;
 	r = count(tree_path(t, "deep"), &o);
 	T_EQ(r.skipped_errors, 1);
-	T_EQ(r.directories, 120);
+	T_EQ(r.directories, 121);
 	/* The whole way, over the places where a new descriptor was needed. */
-	T_EQ(strlen(s.path), strlen(t->root) + strlen("/deep") + 59 * strlen("/a-directory-with-a-name-of-some-length") +
+	T_EQ(strlen(s.path), strlen(t->root) + strlen("/deep") + 60 * strlen("/a-directory-with-a-name-of-some-length") +
 				     strlen("/broken"));
 	T_EQ(memcmp(s.path, tree_path(t, "deep/a-dir"), strlen(t->root) + 11), 0);
 	end = strrchr(s.path, '/');
@@ -377,6 +326,25 @@ static int far_error(struct tree *t)
 START_TEST(far_errors_are_named_by_their_whole_path)
 {
 	with_tree(_i, far_error);
+}
+END_TEST
+
+static int few_descriptors(struct tree *t)
+{
+	spg_du_result r;
+
+	tree_deep(t, "deep", 150);
+	limit_fds(30);
+	r = count(tree_path(t, "deep"), NULL);
+	T_EQ(r.directories, 301);
+	T_EQ(r.files, 150);
+	return 0;
+}
+
+/* Goal: a descriptor for each worker and each 2 KiB of path, not for each level. */
+START_TEST(depth_costs_few_descriptors)
+{
+	with_tree(_i, few_descriptors);
 }
 END_TEST
 
@@ -462,7 +430,7 @@ static int limits(struct tree *t)
 	spg_du_opts o = SPG_DU_OPTS_INIT;
 	spg_du_result first;
 
-	make_wide(t, 60, 10);
+	make_wide(t, 50, 4);
 	o.workers_max = 3;
 	first = count(t->root, &o);
 	for (size_t i = 0; i < sizeof(workers) / sizeof(workers[0]); i++) {
@@ -507,7 +475,7 @@ static int progresses(struct tree *t)
 	spg_du_result r;
 	int err;
 
-	make_wide(t, 300, 4);
+	make_wide(t, 150, 2);
 	o.workers_max = 2;
 	o.progress = watch_progress;
 	o.progress_ns = 1; /* after each step */
@@ -538,7 +506,7 @@ static int deadline(struct tree *t)
 	spg_du_result r;
 	int err;
 
-	make_wide(t, 300, 4);
+	make_wide(t, 150, 2);
 	{
 		SPG_TIMEOUT_SCOPE(100 * SPG_US);
 
@@ -606,7 +574,7 @@ static int at_once(struct tree *t)
 	struct expected expected = { .path = t->root };
 	spg_group *g = spg_group_new(0);
 
-	make_wide(t, 30, 10);
+	make_wide(t, 30, 4);
 	expected.bytes = count(t->root, NULL).total_bytes;
 	for (int i = 0; i < 16; i++)
 		T_EQ(spg_group_go(g, count_again, &expected), 0);
@@ -651,7 +619,8 @@ END_TEST
 T_MAIN(T_SHARDS(du_agrees_with_coreutils), T_TEST(a_foreign_thread_agrees_with_coreutils),
        T_SHARDS(prop_random_trees_agree_with_coreutils), T_SHARDS(du_counts_by_kind),
        T_SHARDS(du_skips_or_fails_on_errors), T_SHARDS(far_errors_are_named_by_their_whole_path),
-       T_SHARDS(permission_barriers_are_errors), T_SHARDS(other_file_systems_are_told_apart),
+       T_SHARDS(depth_costs_few_descriptors), T_SHARDS(permission_barriers_are_errors),
+       T_SHARDS(other_file_systems_are_told_apart),
        T_SHARDS(symlinks_to_other_file_systems_are_told_apart), T_SHARDS(any_number_of_workers_counts_the_same),
        T_SHARDS(progress_is_told_and_a_cancel_ends_it), T_SHARDS(a_deadline_ends_it),
        T_SHARDS(fault_no_memory_is_an_error), T_SHARDS(stress_many_counts_at_once),

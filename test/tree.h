@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define TREE_PATH_MAX 4096
@@ -87,6 +88,68 @@ static inline void tree_link(const struct tree *t, const char *target, const cha
 static inline bool tree_has(const struct tree *t, const char *name)
 {
 	return faccessat(t->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* A chain of directories longer than any path may be. */
+static inline void tree_deep(const struct tree *t, const char *name, unsigned depth)
+{
+	static const char level[] = "a-directory-with-a-name-of-some-length";
+	int fd;
+
+	tree_dir(t, name);
+	fd = openat(t->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (unsigned i = 0; i < depth; i++) {
+		int next, file;
+
+		T_EQ(mkdirat(fd, level, 0755), 0);
+		T_EQ(mkdirat(fd, "beside", 0755), 0);
+		file = openat(fd, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		T_EQ(write(file, "x", 1), 1);
+		close(file);
+		next = openat(fd, level, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		T_OK(next >= 0);
+		close(fd);
+		fd = next;
+	}
+	close(fd);
+}
+
+/* Lets this process have so many descriptors more than now. */
+static inline void limit_fds(int more)
+{
+	struct rlimit limit;
+
+	T_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = (rlim_t)(t_fds_count() + more);
+	T_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+struct tree_job {
+	int (*fn)(struct tree *);
+	struct tree tree;
+};
+
+static inline int tree_job_main(void *arg)
+{
+	struct tree_job *job = arg;
+
+	return job->fn(&job->tree);
+}
+
+/* In a coroutine under that many shards, or with 0 on a foreign thread. Nothing stays open. */
+static inline void with_tree(int shards, int (*fn)(struct tree *))
+{
+	struct tree_job job = { .fn = fn };
+	int fds;
+
+	tree_init(&job.tree);
+	fds = t_fds_count();
+	if (shards > 0)
+		t_run((unsigned)shards, tree_job_main, &job);
+	else
+		T_EQ(tree_job_main(&job), 0);
+	T_EQ(t_fds_count(), fds);
+	tree_fini(&job.tree);
 }
 
 #endif
