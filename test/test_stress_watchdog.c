@@ -1,5 +1,6 @@
 /*
- * The watchdog and the kick: a shard that computes delays itself and nobody else.
+ * The watchdog and the kick: a shard that computes delays itself and nobody else. Timing
+ * is asserted, so the runner gives this program the machine to itself.
  */
 #include "t.h"
 
