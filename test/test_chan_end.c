@@ -157,6 +157,7 @@ struct race {
 	spg_ctx *ctx;
 	int err;
 	long value;
+	char *large;
 	unsigned wait_spins;
 };
 
@@ -243,17 +244,14 @@ START_TEST(prop_data_wins_over_cancel)
 }
 END_TEST
 
-#define LARGE (256 << 10)
+#define LARGE (4 << 20)
 
 static void race_recv_large(void *arg)
 {
 	struct race *r = arg;
 	spg_ctx *previous = spg_ctx_enter(r->ctx);
-	char *value = malloc(LARGE);
-
-	r->err = spg_chan_recv(r->c, value);
-	r->value = value[LARGE - 1];
-	free(value);
+	r->err = spg_chan_recv(r->c, r->large);
+	r->value = r->large[LARGE - 1];
 	spg_ctx_leave(previous);
 }
 
@@ -261,11 +259,11 @@ static void race_recv_large(void *arg)
 static int give_up_during_copy(void *arg)
 {
 	uint64_t state = *(uint64_t *)arg;
-	char *value = malloc(LARGE);
+	char *value = malloc(LARGE), *received = malloc(LARGE);
 
 	memset(value, 7, LARGE);
-	for (int i = 0; i < (t_tsan() ? 50 : 400); i++) {
-		struct race r = { .c = spg_chan_new(LARGE, 0), .ctx = spg_ctx_new(NULL) };
+	for (int i = 0; i < (t_tsan() ? 30 : 200); i++) {
+		struct race r = { .c = spg_chan_new(LARGE, 0), .ctx = spg_ctx_new(NULL), .large = received };
 		struct crowd waiter, canceler;
 		int err;
 
@@ -287,6 +285,7 @@ static int give_up_during_copy(void *arg)
 		spg_ctx_unref(r.ctx);
 	}
 	free(value);
+	free(received);
 	return 0;
 }
 
@@ -510,8 +509,66 @@ START_TEST(close_is_one_instant)
 }
 END_TEST
 
+static void recv_either(void *arg)
+{
+	struct ended *e = arg;
+	spg_ctx *previous = spg_ctx_enter(e->ctx);
+	int err = spg_chan_recv(e->c, NULL);
+
+	T_OK(err == -EPIPE || err == -ECANCELED);
+	if (err == -EPIPE)
+		atomic_fetch_add(&e->count, 1);
+	spg_ctx_leave(previous);
+}
+
+static void close_it(void *arg)
+{
+	struct ended *e = arg;
+
+	T_EQ(spg_chan_close(e->c), 0);
+}
+
+/* The close is seen before it has woken all; the others leave by themselves, and the last reference goes. */
+static int drop_during_close(void *arg)
+{
+	uint64_t state = *(uint64_t *)arg;
+	int canceled = 0, rounds = t_sanitized() ? 300 : 1000;
+
+	for (int i = 0; i < rounds; i++) {
+		struct ended e = { .c = spg_chan_new(sizeof(long), 0), .ctx = spg_ctx_new(NULL) };
+		struct crowd waiters, closer;
+
+		crowd_start(&waiters, 40, 0, recv_either, &e);
+		T_UNTIL(look_receivers(e.c) == 40);
+		crowd_start(&closer, 0, 1, close_it, &e);
+		for (volatile unsigned k = 0, n = (unsigned)(t_random(&state) % 30000); k < n; k++)
+			continue;
+		spg_ctx_cancel(e.ctx);
+		T_EQ(spg_wg_wait(&waiters.wg), 0);
+		/* Those that were woken have seen it; when none was, the closer may not have begun. */
+		if (atomic_load(&e.count) == 0)
+			T_EQ(spg_wg_wait(&closer.wg), 0);
+		spg_chan_unref(e.c);
+		crowd_wait(&closer);
+		canceled += atomic_load(&e.count) < 40;
+		spg_ctx_unref(e.ctx);
+	}
+	fprintf(stderr, "of %d closes %d met waiters that left\n", rounds, canceled);
+	return 0;
+}
+
+/* Goal: the last reference may go while a close still wakes (AddressSanitizer watches). */
+START_TEST(a_channel_may_go_during_its_close)
+{
+	uint64_t seed = t_seed();
+
+	t_run((unsigned)_i, drop_during_close, &seed);
+}
+END_TEST
+
 T_MAIN(T_SHARDS(an_ended_context_takes_waiters_out), T_SHARDS(an_ended_context_fails_the_call_on_entry),
        T_SHARDS(a_careless_loop_starves_nobody), T_SHARDS(prop_data_wins_over_cancel),
        T_SHARDS(a_waiter_that_gives_up_comes_too_late),
        T_SHARDS(a_peer_may_drop_the_last_reference), T_SHARDS(one_close_succeeds),
-       T_SHARDS(close_against_traffic_loses_nothing), T_SHARDS(close_is_one_instant))
+       T_SHARDS(close_against_traffic_loses_nothing), T_SHARDS(close_is_one_instant),
+       T_SHARDS(a_channel_may_go_during_its_close))
