@@ -53,7 +53,11 @@ class Server:
         self.process = subprocess.Popen(
             [os.path.join(BUILD, self.program), "--listen", "127.0.0.1:0", *self.options, ROOT],
             stdout=subprocess.PIPE, stderr=self.errors, text=True, preexec_fn=self.limit_files)
-        host, port = self.process.stdout.readline().split()[-1].rsplit(":", 1)
+        line = self.process.stdout.readline()
+        if not line:
+            self.errors.seek(0)
+            raise AssertionError(f"{self.program} did not start: {self.errors.read()}")
+        host, port = line.split()[-1].rsplit(":", 1)
         self.address = (host, int(port))
         get(self, "/f12.txt")
         self.wait_closed()

@@ -530,11 +530,18 @@ static int storm_writer(void *arg)
 	return 0;
 }
 
-/* One of: cancel, close, reset by the peer, the peer's end. A closed one becomes -1. */
-static void storm_strike(uint64_t kind, spg_group *group, int fds[2])
+/* What is still connected ends with a reset: thousands of rounds would use up the ports in TIME_WAIT. */
+static void storm_hang_up(int fd)
 {
 	struct linger hard = { .l_onoff = 1 };
 
+	T_EQ(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
+	T_EQ(spg_close(fd), 0);
+}
+
+/* One of: cancel, close, reset by the peer, the peer's end. A closed one becomes -1. */
+static void storm_strike(uint64_t kind, spg_group *group, int fds[2])
+{
 	switch (kind) {
 	case 0:
 		spg_group_cancel(group);
@@ -544,8 +551,7 @@ static void storm_strike(uint64_t kind, spg_group *group, int fds[2])
 		fds[0] = -1;
 		break;
 	case 2:
-		T_EQ(setsockopt(fds[1], SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
-		T_EQ(spg_close(fds[1]), 0);
+		storm_hang_up(fds[1]);
 		fds[1] = -1;
 		break;
 	default:
@@ -573,9 +579,9 @@ static void storm_round(struct storm *storm, uint64_t *random)
 	(void)spg_group_wait(group);
 	spg_group_free(group);
 	for (int i = 0; i < 2; i++) {
-		T_EQ(spg_close(used[i]), 0);
 		if (fds[i] >= 0)
 			T_EQ(spg_close(fds[i]), 0);
+		storm_hang_up(used[i]);
 	}
 	atomic_fetch_add(&storm->rounds, 1);
 }
