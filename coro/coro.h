@@ -52,9 +52,6 @@ struct spg__coro {
 	uint8_t kind;
 	uint8_t stack_class;
 	_Atomic uint8_t life;
-	/* Library calls it is in; above 0 the kick only takes note (DESIGN: the kick). */
-	uint8_t lib_depth;
-	_Atomic int16_t last_shard;
 	char name[SPG__CORO_NAME_MAX];
 	struct spg__san san;
 };

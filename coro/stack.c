@@ -425,8 +425,3 @@ void spg__stacks_count(struct spg__stacks_count *out)
 		out->mapped_bytes += chunk->slots * spg__stack_class_bytes(chunk->class);
 	}
 }
-
-const char *spg__stacks_guard_name(void)
-{
-	return arena.guard_install ? "guard_install" : "mprotect";
-}

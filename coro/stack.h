@@ -90,7 +90,4 @@ struct spg__stacks_count {
 };
 void spg__stacks_count(struct spg__stacks_count *out);
 
-/* "guard_install" or "mprotect". */
-const char *spg__stacks_guard_name(void);
-
 #endif

@@ -1,7 +1,6 @@
 #include "fs/pool.h"
 
 #include "coro/clock.h"
-#include "io/call.h"
 #include "sched/offload.h"
 
 /* Long beside the two thread switches a slice costs (about 0.1 ms), short to who waits for a cancel. */
@@ -26,18 +25,9 @@ static void run_steps(void *arg)
 int spg__fs_slice(int (*step)(void *), void *arg)
 {
 	struct slice slice = { .step = step, .arg = arg };
+	int err = spg__offload(run_steps, &slice);
 
-	for (unsigned tries = 0;; tries++) {
-		int err = spg__offload(run_steps, &slice, true);
-
-		if (err == 0)
-			return slice.res;
-		if (err != -EAGAIN)
-			return err;
-		err = spg__io_pause(tries); /* the pool's queue is full: wait for a turn */
-		if (err < 0)
-			return err;
-	}
+	return err < 0 ? err : slice.res;
 }
 
 int spg__fs_run(int (*step)(void *), void *arg)

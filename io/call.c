@@ -1,6 +1,7 @@
 #include "io/call.h"
 
 #include "coro/fault.h"
+#include "io/fdkind.h"
 #include "io/fdtab.h"
 #include "sched/offload.h"
 
@@ -23,11 +24,10 @@ int spg__io_fd(const struct io_uring_sqe *sqe)
 	return spg__likely(used && (sqe->flags & IOSQE_FIXED_FILE) == 0) ? sqe->fd : -1;
 }
 
-static int on_ring(const struct io_uring_sqe *sqe, int64_t when_ns, bool cancelable)
+static int on_ring(const struct io_uring_sqe *sqe, int64_t when_ns)
 {
 	struct spg__op op;
-	int fd = spg__io_fd(sqe);
-	int err = cancelable ? spg__op_begin(&op, fd) : spg__op_begin_uncancelable(&op, fd);
+	int err = spg__op_begin(&op, spg__io_fd(sqe));
 
 	if (spg__unlikely(err < 0))
 		return err;
@@ -98,20 +98,12 @@ static void perform_blocking(void *arg)
 	p->res = spg__perform(p->sqe, false);
 }
 
-/* A full pool makes the caller wait its turn. */
-static int perform_on_pool(const struct io_uring_sqe *sqe, bool cancelable)
+static int perform_on_pool(const struct io_uring_sqe *sqe)
 {
 	struct performance p = { .sqe = sqe };
-	int err;
+	int err = spg__offload(perform_blocking, &p);
 
-	for (unsigned tries = 0;; tries++) {
-		err = spg__offload(perform_blocking, &p, cancelable);
-		if (err != -EAGAIN)
-			return err < 0 ? err : p.res;
-		err = spg__io_pause(tries);
-		if (err < 0 && cancelable)
-			return err;
-	}
+	return err < 0 ? err : p.res;
 }
 
 /* A call that goes on after an -EAGAIN, or without its opcode: counted until it ends (F6). */
@@ -124,7 +116,7 @@ struct call {
 
 static int try_once(const struct call *call)
 {
-	return spg__op_usable(call->sqe->opcode) ? on_ring(call->sqe, call->when_ns, true) :
+	return spg__op_usable(call->sqe->opcode) ? on_ring(call->sqe, call->when_ns) :
 						   spg__perform(call->sqe, true);
 }
 
@@ -141,7 +133,7 @@ static int wait_ready(const struct call *call, unsigned tries)
 			return res;
 	}
 	io_uring_prep_poll_add(&sqe, call->fd, call->events);
-	res = on_ring(&sqe, call->when_ns, true);
+	res = on_ring(&sqe, call->when_ns);
 	return res < 0 ? res : 0;
 }
 
@@ -200,8 +192,8 @@ static spg__noinline int emulate(const struct call *call, uint32_t word)
 
 	if (call->sqe->opcode == IORING_OP_POLL_ADD)
 		poll.events = call->sqe->poll32_events;
-	else if (!never_waits(call->sqe) && (call->events == 0 || spg__fd_kind(call->fd) == SPG__FD_FILE))
-		return perform_on_pool(call->sqe, true);
+	else if (!never_waits(call->sqe) && (call->events == 0 || !spg__fdkind_waits(spg__fdkind_now(call->fd))))
+		return perform_on_pool(call->sqe);
 	/* Entry rule as on the ring: an ended context fails the call even if it would not wait. */
 	err = spg__io_entry();
 	if (err < 0)
@@ -220,11 +212,11 @@ int spg__io_until(const struct io_uring_sqe *sqe, unsigned events, int64_t when_
 	int res;
 
 	if (spg__unlikely(spg__coro_self() == NULL))
-		return spg__foreign_io(sqe, events, when_ns, true);
+		return spg__foreign_io(sqe, events, when_ns);
 	word = spg__fdtab_word(call.fd);
 	if (spg__unlikely(!spg__op_usable(sqe->opcode)))
 		return emulate(&call, word);
-	res = on_ring(sqe, when_ns, true);
+	res = on_ring(sqe, when_ns);
 	if (spg__likely(res != -EAGAIN) || events == 0)
 		return res;
 	return slow(&call, false, word);
@@ -233,11 +225,4 @@ int spg__io_until(const struct io_uring_sqe *sqe, unsigned events, int64_t when_
 int spg__io(const struct io_uring_sqe *sqe, unsigned events)
 {
 	return spg__io_until(sqe, events, SPG__NEVER);
-}
-
-int spg__io_uncancelable(const struct io_uring_sqe *sqe)
-{
-	if (spg__unlikely(spg__coro_self() == NULL))
-		return spg__foreign_io(sqe, 0, SPG__NEVER, false);
-	return spg__op_usable(sqe->opcode) ? on_ring(sqe, SPG__NEVER, false) : perform_on_pool(sqe, false);
 }

@@ -27,21 +27,14 @@ int spg__io(const struct io_uring_sqe *sqe, unsigned events);
 /* The same with a deadline of the caller's own: -ETIMEDOUT (spg__waiter_err tells whose it was). */
 int spg__io_until(const struct io_uring_sqe *sqe, unsigned events, int64_t when_ns);
 
-/* The same for calls that no context ends. */
-int spg__io_uncancelable(const struct io_uring_sqe *sqe);
-
 /* Waits until fd is ready for one of the events: the revents, or an error. */
 int spg__io_ready(int fd, unsigned events);
 
 /* io/perform.c: the SQE as a system call: its value or -errno. nonblocking: -EAGAIN instead of waiting. */
 int spg__perform(const struct io_uring_sqe *sqe, bool nonblocking);
 
-/* How calls on a descriptor may wait: never for long, by MSG_DONTWAIT, or by RWF_NOWAIT. */
-enum spg__fd_kind { SPG__FD_FILE, SPG__FD_SOCKET, SPG__FD_STREAM };
-enum spg__fd_kind spg__fd_kind(int fd);
-
 /* io/foreign.c: the SQE on a foreign thread. */
-int spg__foreign_io(const struct io_uring_sqe *sqe, unsigned events, int64_t when_ns, bool cancelable);
+int spg__foreign_io(const struct io_uring_sqe *sqe, unsigned events, int64_t when_ns);
 
 /* The descriptor spg_close watches; -1: the SQE's fd is none, or something else. */
 int spg__io_fd(const struct io_uring_sqe *sqe);

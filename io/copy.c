@@ -6,6 +6,7 @@
  * each, which contexts and spg_close end.
  */
 #include "io/call.h"
+#include "io/fdkind.h"
 
 #include "coro/alloc.h"
 #include "io/fdtab.h"
@@ -61,7 +62,7 @@ static int splice_sqe(struct io_uring_sqe *sqe)
 		return -EBADF;
 	sqe->splice_flags |= SPLICE_F_NONBLOCK;
 	/* A socket as a source may not heed the flag. */
-	if (!dont_wait && spg__fd_kind(sqe->splice_fd_in) == SPG__FD_SOCKET)
+	if (!dont_wait && spg__fdkind_now(sqe->splice_fd_in) == SPG__FDKIND_SOCKET)
 		res = spg__io_ready(sqe->splice_fd_in, POLLIN);
 	for (unsigned tries = 0; res >= 0; tries++) {
 		res = splice_try(sqe, word_in);
@@ -247,7 +248,7 @@ static int by_range(struct transfer *t)
 
 	do {
 		range.len = t->left < RANGE_BYTES ? t->left : RANGE_BYTES;
-		err = spg__offload(copy_range, &range, true);
+		err = spg__offload(copy_range, &range);
 		if (err == 0 && range.res > 0)
 			moved(t, (size_t)range.res);
 	} while (err == 0 && range.res > 0 && t->left > 0);

@@ -6,7 +6,7 @@
 
 _Atomic uint8_t spg__fdkinds[SPG__FDKINDS];
 
-static enum spg__fdkind ask(int fd)
+enum spg__fdkind spg__fdkind_now(int fd)
 {
 	struct statx st;
 
@@ -16,13 +16,15 @@ static enum spg__fdkind ask(int fd)
 		return SPG__FDKIND_SOCKET;
 	if (S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode) || S_ISBLK(st.stx_mode))
 		return SPG__FDKIND_FILE;
-	return lseek(fd, 0, SEEK_CUR) < 0 ? SPG__FDKIND_STREAM : SPG__FDKIND_FILE;
+	return SPG__FDKIND_STREAM;
 }
 
 spg__noinline enum spg__fdkind spg__fdkind_learn(int fd)
 {
-	enum spg__fdkind kind = ask(fd);
+	enum spg__fdkind kind = spg__fdkind_now(fd);
 
+	if (kind == SPG__FDKIND_STREAM && lseek(fd, 0, SEEK_CUR) >= 0)
+		kind = SPG__FDKIND_FILE;
 	if ((size_t)(unsigned)fd < SPG__FDKINDS)
 		atomic_store_explicit(&spg__fdkinds[fd], (uint8_t)kind, memory_order_relaxed);
 	return kind;

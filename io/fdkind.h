@@ -10,7 +10,16 @@
 
 enum spg__fdkind { SPG__FDKIND_UNKNOWN, SPG__FDKIND_SOCKET, SPG__FDKIND_STREAM, SPG__FDKIND_FILE };
 
-/* Asks the kernel; UNKNOWN: not open. */
+/* By the kernel's word, now: FILE is a regular file, a directory or a block device; UNKNOWN: not open. */
+enum spg__fdkind spg__fdkind_now(int fd);
+
+/* May a call on it wait for long? What is not open says so itself, at once. */
+static inline bool spg__fdkind_waits(enum spg__fdkind kind)
+{
+	return kind == SPG__FDKIND_SOCKET || kind == SPG__FDKIND_STREAM;
+}
+
+/* The hint, asked anew; a device with a position counts as a file. */
 enum spg__fdkind spg__fdkind_learn(int fd);
 void spg__fdkind_forget(int fd);
 
@@ -42,7 +51,7 @@ static inline bool spg__fdkind_is_stream(int fd)
 		return false;
 	/* Unknown, or about to be refused: a hint is not enough. */
 	kind = spg__fdkind_learn(fd);
-	return kind == SPG__FDKIND_SOCKET || kind == SPG__FDKIND_STREAM;
+	return spg__fdkind_waits(kind);
 }
 
 #endif

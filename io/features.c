@@ -49,11 +49,6 @@ static const char *const op_names[] = {
 };
 #define OP_NAMES (sizeof(op_names) / sizeof(op_names[0]))
 
-const char *spg__op_name(unsigned opcode)
-{
-	return opcode < OP_NAMES ? op_names[opcode] : NULL;
-}
-
 static const struct {
 	const char *name;
 	size_t offset;

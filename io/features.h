@@ -33,7 +33,4 @@ static inline bool spg__op_usable(unsigned opcode)
 	return spg__features.op[opcode];
 }
 
-/* Names for messages and probes: "read", "statx"; NULL: unknown. */
-const char *spg__op_name(unsigned opcode);
-
 #endif

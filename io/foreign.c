@@ -8,6 +8,7 @@
  */
 #include "io/call.h"
 
+#include "io/fdkind.h"
 #include "io/fdtab.h"
 #include "sched/thread.h"
 
@@ -25,12 +26,12 @@ static bool may_raise(const struct io_uring_sqe *sqe)
 	       sqe->opcode == IORING_OP_SPLICE;
 }
 
-static void sigpipe_hold(struct sigpipe *hold, const struct io_uring_sqe *sqe, enum spg__fd_kind kind)
+static void sigpipe_hold(struct sigpipe *hold, const struct io_uring_sqe *sqe, enum spg__fdkind kind)
 {
 	sigset_t set, pending;
 
 	/* Sends to sockets say MSG_NOSIGNAL, but splice cannot. */
-	hold->guarded = may_raise(sqe) && (kind == SPG__FD_STREAM || sqe->opcode == IORING_OP_SPLICE);
+	hold->guarded = may_raise(sqe) && (kind == SPG__FDKIND_STREAM || sqe->opcode == IORING_OP_SPLICE);
 	if (!hold->guarded)
 		return;
 	sigemptyset(&set);
@@ -56,7 +57,7 @@ static void sigpipe_release(struct sigpipe *hold, int res)
 	SPG_CHECK(pthread_sigmask(SIG_SETMASK, &hold->before, NULL) == 0);
 }
 
-static int perform(const struct io_uring_sqe *sqe, enum spg__fd_kind kind, bool nonblocking)
+static int perform(const struct io_uring_sqe *sqe, enum spg__fdkind kind, bool nonblocking)
 {
 	struct sigpipe hold;
 	int res;
@@ -90,7 +91,7 @@ static void park_pause(struct spg__wait *wait, unsigned tries)
 }
 
 static int try_until_ready(struct spg__wait *wait, const struct io_uring_sqe *sqe, unsigned events,
-			   enum spg__fd_kind kind, uint32_t word)
+			   enum spg__fdkind kind, uint32_t word)
 {
 	for (unsigned tries = 0;; tries++) {
 		int64_t started_ns;
@@ -116,7 +117,7 @@ static int try_until_ready(struct spg__wait *wait, const struct io_uring_sqe *sq
 }
 
 /* Files and calls on paths: only the kernel can end them. */
-static int plain(struct spg__wait *wait, const struct io_uring_sqe *sqe, enum spg__fd_kind kind)
+static int plain(struct spg__wait *wait, const struct io_uring_sqe *sqe, enum spg__fdkind kind)
 {
 	for (;;) {
 		int res = perform(sqe, kind, false);
@@ -137,12 +138,12 @@ static int run(struct spg__wait *wait, const struct io_uring_sqe *sqe, unsigned 
 	int fd = spg__io_fd(sqe);
 	/* Of before a close that is under way now: none completes while we are counted. */
 	uint32_t word = spg__fdtab_word(fd) & ~1u;
-	enum spg__fd_kind kind = events != 0 || may_raise(sqe) ? spg__fd_kind(sqe->fd) : SPG__FD_FILE;
+	enum spg__fdkind kind = events != 0 || may_raise(sqe) ? spg__fdkind_now(sqe->fd) : SPG__FDKIND_FILE;
 	int res;
 
 	/* seq_cst: before the look at the word. */
 	atomic_store_explicit(&thread->io_fd, fd, memory_order_seq_cst);
-	if (sqe->opcode == IORING_OP_POLL_ADD || (events != 0 && kind != SPG__FD_FILE))
+	if (sqe->opcode == IORING_OP_POLL_ADD || (events != 0 && spg__fdkind_waits(kind)))
 		res = try_until_ready(wait, sqe, events, kind, word);
 	else
 		res = plain(wait, sqe, kind);
@@ -150,7 +151,7 @@ static int run(struct spg__wait *wait, const struct io_uring_sqe *sqe, unsigned 
 	return res;
 }
 
-int spg__foreign_io(const struct io_uring_sqe *sqe, unsigned events, int64_t when_ns, bool cancelable)
+int spg__foreign_io(const struct io_uring_sqe *sqe, unsigned events, int64_t when_ns)
 {
 	_Atomic uint16_t *counts = spg__fdtab_foreign();
 	int fd = spg__io_fd(sqe);
@@ -159,8 +160,7 @@ int spg__foreign_io(const struct io_uring_sqe *sqe, unsigned events, int64_t whe
 
 	if (counts == NULL)
 		return -ENOMEM;
-	res = cancelable ? spg__wait_begin(&wait, SPG__REASON_IO, (const void *)(intptr_t)fd) :
-			   spg__wait_begin_uncancelable(&wait, SPG__REASON_IO, (const void *)(intptr_t)fd);
+	res = spg__wait_begin(&wait, SPG__REASON_IO, (const void *)(intptr_t)fd);
 	if (res < 0)
 		return res;
 	spg__wait_until(&wait, when_ns);

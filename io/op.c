@@ -46,13 +46,6 @@ int spg__op_begin(struct spg__op *op, int fd)
 	return spg__unlikely(err < 0) ? err : begin(op, fd);
 }
 
-int spg__op_begin_uncancelable(struct spg__op *op, int fd)
-{
-	int err = spg__wait_begin_uncancelable(&op->wait, SPG__REASON_IO, (const void *)(intptr_t)fd);
-
-	return spg__unlikely(err < 0) ? err : begin(op, fd);
-}
-
 /* Asks the ring to end the operation (O3). On its own shard: O1. */
 static spg__noinline void cancel(struct spg__op *op)
 {

@@ -33,9 +33,6 @@ struct spg__op {
  */
 int spg__op_begin(struct spg__op *op, int fd);
 
-/* For calls that no context ends. */
-int spg__op_begin_uncancelable(struct spg__op *op, int fd);
-
 /* The CQE's result; -ECANCELED or -ETIMEDOUT when the context ended it. */
 int spg__op_wait(struct spg__op *op);
 

@@ -8,6 +8,7 @@
  * taking each other's readiness.
  */
 #include "io/call.h"
+#include "io/fdkind.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -47,16 +48,6 @@ static inline void *pointer(uint64_t value)
 static inline int result(long value)
 {
 	return value < 0 ? -errno : (int)value;
-}
-
-enum spg__fd_kind spg__fd_kind(int fd)
-{
-	struct stat st;
-
-	/* A bad descriptor: the call itself says so. */
-	if (fstat(fd, &st) < 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
-		return SPG__FD_FILE;
-	return S_ISSOCK(st.st_mode) ? SPG__FD_SOCKET : SPG__FD_STREAM;
 }
 
 /* Events ready now, or 0. */
@@ -124,15 +115,11 @@ static int move(int fd, const struct move *m, bool nonblocking)
 	struct move nowait = *m;
 	int res;
 
-	switch (spg__fd_kind(fd)) {
-	case SPG__FD_FILE:
-		return move_file(fd, m);
-	case SPG__FD_SOCKET:
+	enum spg__fdkind kind = spg__fdkind_now(fd);
+
+	if (kind == SPG__FDKIND_SOCKET)
 		return move_socket(fd, m, nonblocking);
-	case SPG__FD_STREAM:
-		break;
-	}
-	if (!nonblocking)
+	if (!nonblocking || !spg__fdkind_waits(kind))
 		return move_file(fd, m);
 	nowait.flags |= RWF_NOWAIT;
 	res = move_file(fd, &nowait);

@@ -21,7 +21,7 @@ int spg_blocking(void *(*fn)(void *), void *arg, void **result)
 
 	if (fn == NULL)
 		return -EINVAL;
-	err = spg__offload(run, &call, true);
+	err = spg__offload_bounded(run, &call);
 	if (err == 0 && result != NULL)
 		*result = call.result;
 	return err;

@@ -172,14 +172,14 @@ static bool start_thread(void)
 	return err == 0;
 }
 
-/* B1. 0, -EAGAIN or -ENOMEM. */
-static int submit(struct job *job)
+/* B1. 0, -EAGAIN (bounded only) or -ENOMEM. */
+static int submit(struct job *job, bool bounded)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&pool.mutex);
 	/* What idle threads are about to take does not wait. */
-	if (staying() >= pool.conf.threads_max && pool.queued >= pool.conf.queue_max + pool.idle) {
+	if (bounded && staying() >= pool.conf.threads_max && pool.queued >= pool.conf.queue_max + pool.idle) {
 		pool.overloaded++;
 		err = -EAGAIN;
 		goto out;
@@ -231,12 +231,11 @@ static int await_done(struct job *job, struct spg__wait *wait)
 	return 0;
 }
 
-int spg__offload(void (*fn)(void *), void *arg, bool cancelable)
+static int offload(void (*fn)(void *), void *arg, bool bounded)
 {
 	struct job job = { .fn = fn, .arg = arg };
 	struct spg__wait wait;
-	int err = cancelable ? spg__wait_begin(&wait, SPG__REASON_BLOCKING, arg) :
-			       spg__wait_begin_uncancelable(&wait, SPG__REASON_BLOCKING, arg);
+	int err = spg__wait_begin(&wait, SPG__REASON_BLOCKING, arg);
 
 	if (err < 0)
 		return err;
@@ -248,11 +247,21 @@ int spg__offload(void (*fn)(void *), void *arg, bool cancelable)
 	}
 	atomic_init(&job.state, JOB_QUEUED);
 	job.waiter = wait.waiter;
-	err = submit(&job);
+	err = submit(&job, bounded);
 	if (err == 0)
 		err = await_done(&job, &wait);
 	spg__wait_end(&wait);
 	return err;
+}
+
+int spg__offload(void (*fn)(void *), void *arg)
+{
+	return offload(fn, arg, false);
+}
+
+int spg__offload_bounded(void (*fn)(void *), void *arg)
+{
+	return offload(fn, arg, true);
 }
 
 void spg__offload_count(struct spg__offload_count *out)

@@ -21,9 +21,13 @@ void spg__offload_fini(void);
 
 /*
  * Runs fn(arg) on the pool and waits. 0: it has run. Else it never ran: the context's
- * error, -EAGAIN (queue_max jobs wait already), -ENOMEM (no thread could be started).
+ * error, or -ENOMEM (no thread could be started). A job lies on its caller's stack, so
+ * the queue itself has no limit: the library's own calls wait their turn in it.
  */
-int spg__offload(void (*fn)(void *), void *arg, bool cancelable);
+int spg__offload(void (*fn)(void *), void *arg);
+
+/* The same for jobs of the user's: -EAGAIN when queue_max jobs wait already. */
+int spg__offload_bounded(void (*fn)(void *), void *arg);
 
 struct spg__offload_count {
 	uint64_t threads, queued, done, overloaded;

@@ -6,6 +6,20 @@
 
 #include "sched/shard.h"
 
+/* A shard's bit in one of the masks of struct spg__sched. seq_cst, as I1 to I5 need it. */
+static inline void spg__mask_set(_Atomic uint64_t *mask, int id)
+{
+	atomic_fetch_or_explicit(&mask[id / 64], (uint64_t)1 << (id % 64), memory_order_seq_cst);
+}
+
+/* true: it was set, and we are the one who cleared it. */
+static inline bool spg__mask_clear(_Atomic uint64_t *mask, int id)
+{
+	uint64_t bit = (uint64_t)1 << (id % 64);
+
+	return (atomic_fetch_and_explicit(&mask[id / 64], ~bit, memory_order_seq_cst) & bit) != 0;
+}
+
 /* Behind everything else on this shard. */
 void spg__queue_tail(struct spg__shard *shard, struct spg__coro *coro, bool local);
 

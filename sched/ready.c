@@ -16,8 +16,7 @@ static bool bit_clear(_Atomic uint64_t *mask, int id)
 	/* seq_cst [W3]: a plain look first: most of the time it is not set. */
 	if ((atomic_load_explicit(word, memory_order_seq_cst) & bit) == 0)
 		return false;
-	/* seq_cst [W4]: one winner. */
-	return (atomic_fetch_and_explicit(word, ~bit, memory_order_seq_cst) & bit) != 0;
+	return spg__mask_clear(mask, id); /* [W4]: one winner */
 }
 
 /* seq_cst [W3]: one who spins will look after it stopped (I3). */

@@ -162,13 +162,6 @@ static struct spg__shard *arrive(struct spg__transfer t, struct spg__coro *self)
 	return shard;
 }
 
-static void enter(struct spg__shard *shard, struct spg__coro *next)
-{
-	spg__count(&shard->counters.switches);
-	/* relaxed: for dumps. */
-	atomic_store_explicit(&next->last_shard, (int16_t)shard->id, memory_order_relaxed);
-}
-
 static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__coro *self,
 					 enum spg__commit commit)
 {
@@ -180,7 +173,7 @@ static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__c
 	shard->commit = commit;
 	shard->current = next;
 	if (next != NULL) {
-		enter(shard, next);
+		spg__count(&shard->counters.switches);
 		to = next->context;
 		san = &next->san;
 	}
@@ -199,7 +192,7 @@ void spg__run_pass(struct spg__shard *shard, struct spg__coro *first)
 		return;
 	shard->leaving = NULL;
 	shard->current = first;
-	enter(shard, first);
+	spg__count(&shard->counters.switches);
 	spg__san_leave(&shard->loop_san, &first->san, false);
 	arrive(spg__jump(first->context, shard), NULL);
 	shard->current = NULL;
@@ -305,7 +298,6 @@ static void coro_init(struct spg__coro *coro, const struct spg__spawn *spawn, st
 	coro->creator = spawn->creator;
 	coro->pin = spawn->place == SPG__PLACE_PIN ? (int16_t)spawn->shard : -1;
 	atomic_store_explicit(&coro->op_shard, -1, memory_order_relaxed);
-	coro->lib_depth = 0;
 	coro->stack_class = (uint8_t)spawn->stack_class;
 	coro->name[0] = '\0';
 	if (spg__unlikely(spawn->name != NULL)) {

@@ -151,17 +151,8 @@ static bool spin_start(struct spg__shard *shard)
 	busy = (int)spg__sched.conf.shards - bits(spg__sched.sleeping) - spinning - 1;
 	if (spinning >= (busy / 2 > 1 ? busy / 2 : 1))
 		return false;
-	/* seq_cst: I2 counts on it. */
-	atomic_fetch_or_explicit(&spg__sched.spinning[shard->id / 64], (uint64_t)1 << (shard->id % 64),
-				 memory_order_seq_cst);
+	spg__mask_set(spg__sched.spinning, shard->id); /* I2 counts on it */
 	return true;
-}
-
-static void spin_stop(struct spg__shard *shard)
-{
-	/* I5: a waker may have cleared it already. */
-	atomic_fetch_and_explicit(&spg__sched.spinning[shard->id / 64], ~((uint64_t)1 << (shard->id % 64)),
-				  memory_order_seq_cst);
 }
 
 /* Looks for work for spin_ns. true: found. */
@@ -183,7 +174,7 @@ static bool spin(struct spg__shard *shard)
 		if (!found)
 			found = spg__steal(shard, now);
 	}
-	spin_stop(shard);
+	(void)spg__mask_clear(spg__sched.spinning, shard->id); /* I5: a waker may have been faster */
 	if (found) {
 		shard->spin_misses = 0;
 		spg__count(&shard->counters.spin_hits);
@@ -195,13 +186,11 @@ static bool spin(struct spg__shard *shard)
 
 static void sleep_in_poller(struct spg__shard *shard)
 {
-	_Atomic uint64_t *word = &spg__sched.sleeping[shard->id / 64];
-	uint64_t bit = (uint64_t)1 << (shard->id % 64);
 	int64_t due, before;
 
 	/* seq_cst [W4]: then the last look (I2). */
 	atomic_store_explicit(&shard->asleep, true, memory_order_seq_cst);
-	atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
+	spg__mask_set(spg__sched.sleeping, shard->id);
 	if (!anything(shard)) {
 		/* Our ends are visible now: whoever comes here last sees all of them. */
 		if (spg__unlikely(atomic_load_explicit(&spg__sched.stopping, memory_order_seq_cst)))
@@ -216,7 +205,7 @@ static void sleep_in_poller(struct spg__shard *shard)
 			spg__count_add(&shard->counters.idle_ns, (uint64_t)(spg__clock_ns() - before));
 		}
 	}
-	atomic_fetch_and_explicit(word, ~bit, memory_order_seq_cst);
+	(void)spg__mask_clear(spg__sched.sleeping, shard->id);
 	/* seq_cst [D6]. */
 	atomic_store_explicit(&shard->asleep, false, memory_order_seq_cst);
 	atomic_store_explicit(&shard->pass_ns, spg__clock_ns(), memory_order_relaxed);
