@@ -1,7 +1,7 @@
 /*
  * The thread-locals, and nothing else: compilers keep a thread-local's address over
  * a park, when the coroutine may be on another thread; so they are reached through
- * these calls only. (No link-time optimisation of this file.)
+ * these calls only. The Makefile keeps this file out of link-time optimisation.
  */
 #include "sched/shard.h"
 #include "sched/thread.h"
@@ -36,13 +36,4 @@ spg__noinline void spg__thread_set_self(struct spg__thread *thread)
 {
 	thread_self = thread;
 	__asm__ volatile("" : : : "memory");
-}
-
-/* libc's errno now: the address is asked for anew. */
-spg__noinline int spg__errno_now(void)
-{
-	int value = errno;
-
-	__asm__ volatile("" : "+r"(value) : : "memory");
-	return value;
 }
