@@ -115,9 +115,11 @@ $(B)/%.o: %.c $(B)/spg_probe.h
 	@mkdir -p $(@D)
 	$(call Q,CC  )$(CC) $(CPPFLAGS) $(CFLAGS) $(WERROR_FLAG) -MMD -MP -c $< -o $@
 
-# One object with nothing left to optimise: who links it needs no LTO.
+# One object with nothing left to optimise: who links it needs no LTO. Its parts see each other's
+# statics under names of gcc's making, which are local again in the end.
 $(B)/spg.o: $(OBJS)
 	$(call Q,LTO )$(CC) $(CFLAGS) $(LIB_FLAGS) $(WERROR_FLAG) -r -flinker-output=nolto-rel -o $@ $^
+	@objcopy --wildcard --keep-global-symbol='spg*' $@
 
 LIB_OBJS := $(if $(filter 1,$(LTO)),$(B)/spg.o,$(OBJS))
 

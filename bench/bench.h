@@ -38,6 +38,8 @@ struct bench_report {
 	double bytes_each;	/* resident bytes per coroutine, all n parked */
 	double bytes_each_half; /* the same with the first half parked */
 	double slab_bytes_each; /* kernel memory of the whole machine, for orientation */
+	double late_p50_us; /* of sleeps */
+	double late_p99_us;
 	uint64_t checksum;
 };
 
@@ -56,9 +58,14 @@ struct bench_row {
 extern const struct bench_row bench_rows_core[];
 extern const struct bench_row bench_rows_memory[];
 extern const struct bench_row bench_rows_raw[];
+extern const struct bench_row bench_rows_sync[];
+extern const struct bench_row bench_rows_programs[];
 
 /* Repeats pass until o->measure_ns have been measured. */
 int bench_measure(const struct bench_options *o, struct bench_report *r, bench_pass pass);
+
+/* CPU time of the process, all threads. */
+int64_t bench_cpu_ns(void);
 
 /* Where results go: the stdout the program was started with. */
 FILE *bench_out(void);
