@@ -161,8 +161,9 @@ static int mutex_counters(int coroutines, uint64_t ops, uint64_t *sum)
 
 	spg_wg_add(&c.done, coroutines);
 	for (int i = 0; i < coroutines; i++) {
-		spg_attr attr = bench_attr(coroutines > 1 ? i : -1);
+		spg_attr attr = SPG_ATTR_INIT;
 
+		attr.place = SPG_PREFER(i % spg_shards());
 		bench_go(&attr, count_up, &c);
 	}
 	bench_wait(&c.done);
