@@ -71,6 +71,12 @@ SPAWNS = ("--ops", "500000")
 TRIPS = ("--ops", "800000")
 TRIPS_FAR = ("--ops", "10000")
 VALUES = ("--ops", "4000000")
+SELECTS = ("--ops", "1000000")
+LOCKS = ("--ops", "4000000")
+LEAVES = ("--ops", "1000000")
+PRIMES = ("--ops", "2000")
+REQUESTS = ("--ops", "1600")
+NAPS = ("--ops", "200000")
 
 GROUPS = (
     Group("yield", (
@@ -102,6 +108,56 @@ GROUPS = (
         spg("spg", "chan128", *VALUES),
         go("go_1", "chan128", "-procs", "1", *VALUES),
         spg("spg_1", "chan128", "--shards", "1", *VALUES),
+    )),
+    Group("select4", (
+        go("go", "select4", "-procs", "1", *SELECTS),
+        spg("spg", "select4", "--shards", "1", *SELECTS),
+    )),
+    Group("select4_buf", (
+        go("go", "select4_buf", "-procs", "1", *SELECTS),
+        spg("spg", "select4_buf", "--shards", "1", *SELECTS),
+    )),
+    Group("chan4x4", (
+        go("go", "chan4x4", *VALUES),
+        spg("spg", "chan4x4", *VALUES),
+        go("go_1", "chan4x4", "-procs", "1", *VALUES),
+        spg("spg_1", "chan4x4", "--shards", "1", *VALUES),
+    )),
+    Group("mutex", (
+        go("go", "mutex", "-procs", "1", *LOCKS),
+        spg("spg", "mutex", "--shards", "1", *LOCKS),
+        go("go_two", "mutex_two", "-procs", "2", *LOCKS),
+        spg("spg_two", "mutex_two", "--shards", "2", *LOCKS),
+    )),
+    Group("wg_fanout", (
+        go("go", "wg_fanout", "-procs", "1", *SPAWNS),
+        spg("spg", "wg_fanout", "--shards", "1", *SPAWNS),
+        go("go_2", "wg_fanout", "-procs", "2", *SPAWNS),
+        spg("spg_2", "wg_fanout", "--shards", "2", *SPAWNS),
+    )),
+    Group("skynet", (
+        go("go", "skynet", "-procs", "2", *LEAVES),
+        spg("spg", "skynet", "--shards", "2", *LEAVES),
+        go("go_1", "skynet", "-procs", "1", *LEAVES),
+        spg("spg_1", "skynet", "--shards", "1", *LEAVES),
+    )),
+    Group("sieve", (
+        go("go", "sieve", "-procs", "1", *PRIMES),
+        spg("spg", "sieve", "--shards", "1", *PRIMES),
+        go("go_2", "sieve", "-procs", "2", *PRIMES),
+        spg("spg_2", "sieve", "--shards", "2", *PRIMES),
+    )),
+    Group("fanout", (
+        go("go", "fanout_balanced", *REQUESTS),
+        spg("spg", "fanout_balanced", *REQUESTS),
+    )),
+    Group("fanout_skewed", (
+        go("go", "fanout_skewed", *REQUESTS),
+        spg("spg", "fanout_skewed", *REQUESTS),
+    )),
+    Group("sleepers", (
+        go("go", "sleepers", *NAPS),
+        spg("spg", "sleepers", *NAPS),
     )),
     echo_group(64),
     echo_group(512),
@@ -142,6 +198,32 @@ ROWS = (
         setting="default shards and GOMAXPROCS"),
     Row("channel of 128, 1 x 1, one shard", "chan128", "spg_1", "go_1", 1.0,
         setting="1 shard, GOMAXPROCS=1"),
+    Row("select over 4 unbuffered", "select4", "spg", "go", 0.45, setting="1 shard, GOMAXPROCS=1"),
+    Row("select over 4 buffered", "select4_buf", "spg", "go", 0.50, setting="1 shard, GOMAXPROCS=1"),
+    Row("channel of 128, 4 x 4", "chan4x4", "spg", "go", 0.90, also=CPU,
+        setting="default shards and GOMAXPROCS"),
+    Row("channel of 128, 4 x 4, one shard", "chan4x4", "spg_1", "go_1", 0.90,
+        setting="1 shard, GOMAXPROCS=1"),
+    Row("mutex, uncontended", "mutex", "spg", "go", 1.0, setting="1 shard, GOMAXPROCS=1"),
+    Row("mutex, two fight", "mutex", "spg_two", "go_two", 1.0, also=CPU,
+        setting="2 shards, GOMAXPROCS=2"),
+    Row("1,000 spawned and awaited, each", "wg_fanout", "spg", "go", 0.50,
+        setting="1 shard, GOMAXPROCS=1"),
+    Row("1,000 spawned and awaited, two shards, each", "wg_fanout", "spg_2", "go_2", 0.50, also=CPU,
+        setting="2 shards, GOMAXPROCS=2"),
+    Row("skynet, 1,000,000 leaves, each", "skynet", "spg", "go", 0.70, also=CPU,
+        setting="2 shards, GOMAXPROCS=2"),
+    Row("skynet, one shard", "skynet", "spg_1", "go_1", 0.70, setting="1 shard, GOMAXPROCS=1"),
+    Row("sieve, 2,000 primes, each", "sieve", "spg", "go", 0.70, setting="1 shard, GOMAXPROCS=1"),
+    Row("sieve, two shards", "sieve", "spg_2", "go_2", 0.70, also=CPU, setting="2 shards, GOMAXPROCS=2"),
+    Row("request of 16 equal branches", "fanout", "spg", "go", 1.0, also=CPU,
+        setting="default shards and GOMAXPROCS"),
+    Row("request of 16 branches, one hot", "fanout_skewed", "spg", "go", 1.0, also=CPU,
+        setting="default shards and GOMAXPROCS"),
+    Row("10,000 sleepers, p99 lateness", "sleepers", "spg", "go", 0.33, "late_p99_us", "us",
+        also=(("late_p50_us", "p50 us"),), setting="default shards and GOMAXPROCS"),
+    Row("10,000 sleepers, CPU per wake", "sleepers", "spg", "go", 0.90, "cpu_ns_per_op",
+        setting="default shards and GOMAXPROCS"),
     *(row for conns in (64, 512) for row in (
         Row(f"echo, {conns} connections, CPU per request", f"echo{conns}", "spg", "go", 0.90,
             "cpu_ns_per_op", also=ECHO, setting="server on CPU 0 (1 shard, GOMAXPROCS=1), load on CPU 1"),
