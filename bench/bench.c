@@ -198,7 +198,7 @@ static int run_row(struct run *run)
 static const struct bench_row *find_row(const char *name)
 {
 	const struct bench_row *tables[] = { bench_rows_core, bench_rows_memory, bench_rows_raw,
-					     bench_rows_sync, bench_rows_programs };
+					     bench_rows_sync, bench_rows_programs, bench_rows_net };
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		for (const struct bench_row *row = tables[i]; row->name; row++)
@@ -210,7 +210,7 @@ static const struct bench_row *find_row(const char *name)
 static void usage(void)
 {
 	bench_die("usage: rows row [--shards N] [--place SHARD] [--spin-ns N] [--pin-shards]\n"
-		  "       [--stack BYTES] [--n N] [--ops N] [--min-ms N]");
+		  "       [--stack BYTES] [--n N] [--ops N] [--min-ms N] [--addr HOST:PORT]");
 }
 
 static int64_t number(const char *text)
@@ -232,6 +232,7 @@ static void parse(struct bench_options *o, int argc, char **argv)
 		{ "spin-ns", required_argument, NULL, 'w' }, { "pin-shards", no_argument, NULL, 'c' },
 		{ "stack", required_argument, NULL, 'k' },  { "n", required_argument, NULL, 'n' },
 		{ "ops", required_argument, NULL, 'o' },    { "min-ms", required_argument, NULL, 'm' },
+		{ "addr", required_argument, NULL, 'a' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -245,6 +246,7 @@ static void parse(struct bench_options *o, int argc, char **argv)
 		case 'k': o->stack_bytes = (size_t)number(optarg); break;
 		case 'n': o->n = (size_t)number(optarg); break;
 		case 'o': o->ops = (uint64_t)number(optarg); break;
+		case 'a': o->addr = optarg; break;
 		case 'm': o->measure_ns = number(optarg) * SPG_MS; break;
 		default: usage();
 		}
@@ -255,7 +257,7 @@ int main(int argc, char **argv)
 {
 	struct run run = {
 		.row = find_row(argc > 1 ? argv[1] : NULL),
-		.options = { .place = -1, .spin_ns = -1, .n = 10000, .ops = 100000,
+		.options = { .place = -1, .spin_ns = -1, .n = 10000, .ops = 100000, .addr = "127.0.0.1:7777",
 			     .measure_ns = 200 * SPG_MS },
 	};
 	int fd = dup(STDOUT_FILENO); /* rows may send the standard stream elsewhere */

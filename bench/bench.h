@@ -24,6 +24,7 @@ struct bench_options {
 	size_t stack_bytes; /* 0: the library's default */
 	size_t n;	    /* how many coroutines a memory row parks */
 	uint64_t ops;	    /* operations in one pass */
+	const char *addr;   /* of the peer, host:port */
 	int64_t measure_ns; /* passes are repeated until this much was measured */
 };
 
@@ -60,6 +61,7 @@ extern const struct bench_row bench_rows_memory[];
 extern const struct bench_row bench_rows_raw[];
 extern const struct bench_row bench_rows_sync[];
 extern const struct bench_row bench_rows_programs[];
+extern const struct bench_row bench_rows_net[];
 
 /* Repeats pass until o->measure_ns have been measured. */
 int bench_measure(const struct bench_options *o, struct bench_report *r, bench_pass pass);
