@@ -49,6 +49,33 @@ def go(name, row, *args, **more):
     return Lane(name, ("{build}/bench/spgbench", row) + args, needs="go", **more)
 
 
+BEST = "best"  # a row's base: whichever of the others does best
+
+
+def rust(runtime, row, *args, workers=2, name="", **more):
+    return Lane(name or runtime, ("{build}/bench/rust/release/spgrust", runtime, row, "--workers", str(workers)) + args,
+                needs="cargo", **more)
+
+
+def net_group(row, *args, rusts=("tokio", "compio", "monoio", "may"), conns=8):
+    """The same workload on all runtimes, against the peer; with two CPUs, two shards or workers."""
+    lanes = [go("go", row, "-procs", "2", *args, kind="peer"),
+             spg("spg", row, "--shards", "2", *args, kind="peer"),
+             spg("spg_spin0", row, "--shards", "2", "--spin-ns", "0", *args, kind="peer")]
+    for runtime in rusts:
+        threads = (1, 2) if runtime in ("compio", "monoio") and conns > 1 else (2,)
+        for n in threads:
+            name = f"{runtime}_2" if n == 2 and len(threads) > 1 else runtime
+            lanes.append(rust(runtime, row, *args, workers=n, name=name, kind="peer"))
+    return Group(row, tuple(lanes), rounds_max=7)
+
+
+def file_group(row, *args):
+    return Group(row, (go("go", row, "-procs", "1", *args), spg("spg", row, "--shards", "1", *args),
+                       rust("tokio", row, *args, workers=1), rust("compio", row, *args, workers=1),
+                       rust("monoio", row, *args, workers=1)), rounds_max=7)
+
+
 def echo_group(conns):
     return Group(f"echo{conns}", (
         Lane("go", ("{build}/bench/spgbench", "echo", "-procs", "1"), "go", "echo", "0"),
@@ -159,6 +186,18 @@ GROUPS = (
         go("go", "sleepers", *NAPS),
         spg("spg", "sleepers", *NAPS),
     )),
+    net_group("net_rtt", "--ops", "512", conns=1),
+    net_group("net_window", "--ops", "2048", conns=1),
+    net_group("net_imbalanced", "--ops", "2944"),
+    net_group("net_rotation", "--ops", "2944"),
+    net_group("net_pipeline", "--ops", "8192"),
+    net_group("net_flip", "--ops", "17600"),
+    net_group("net_keyed", "--ops", "2944", rusts=("tokio",)),
+    net_group("net_sparse", "--ops", "128", rusts=("tokio",)),
+    net_group("net_deadline", "--ops", "16384", rusts=()),
+    net_group("net_churn", "--ops", "800", rusts=("tokio",)),
+    file_group("read_rtt", "--ops", "20000"),
+    file_group("read_qd32", "--ops", "20000"),
     echo_group(64),
     echo_group(512),
     parked_group("parked_64k", 100000, 64),
@@ -173,6 +212,8 @@ GROUPS = (
 )
 
 CPU = (("cpu_ns_per_op", "CPU ns"),)
+WALL = (("ns_per_op", "wall ns"),)
+TWO = "2 shards or workers, the peer bound to CPU 1"
 ECHO = (("per_second", "req/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"))
 
 ROWS = (
@@ -224,6 +265,27 @@ ROWS = (
         also=(("late_p50_us", "p50 us"),), setting="default shards and GOMAXPROCS"),
     Row("10,000 sleepers, CPU per wake", "sleepers", "spg", "go", 0.90, "cpu_ns_per_op",
         setting="default shards and GOMAXPROCS"),
+    *(row for name, group in (
+        ("one stream, round trips of 256 bytes", "net_rtt"),
+        ("one stream, 4 KiB frames, 32 under way", "net_window"),
+        ("8 streams, one hot", "net_imbalanced"),
+        ("8 streams, the hot one rotates", "net_rotation"),
+        ("8 streams, work after I/O, the hot one rotates", "net_pipeline"),
+        ("8 streams, barriers, the hot one flips", "net_flip"),
+        ("8 streams, rotating, 16 messages a frame to 2 owners", "net_keyed"),
+        ("a round trip, then 50 us of silence", "net_sparse"),
+        ("timers, file reads and round trips", "net_deadline"),
+        ("connect, a round trip, close", "net_churn"),
+    ) for row in (
+        Row(f"{name}: CPU", group, "spg", BEST, 0.90, "cpu_ns_per_op", also=WALL, setting=TWO),
+        Row(f"{name}: time", group, "spg", BEST, 0.90, setting=TWO),
+        Row(f"{name}: CPU, no spinning", group, "spg_spin0", BEST, None, "cpu_ns_per_op", also=WALL,
+            setting=TWO + ", spin_ns=0"),
+    )),
+    Row("cached 4 KiB reads, one at a time: CPU", "read_rtt", "spg", BEST, 1.0, "cpu_ns_per_op", also=WALL,
+        setting="1 shard, GOMAXPROCS=1, 1 worker"),
+    Row("cached 4 KiB reads, 32 at once: CPU", "read_qd32", "spg", BEST, 1.0, "cpu_ns_per_op", also=WALL,
+        setting="1 shard, GOMAXPROCS=1, 1 worker"),
     *(row for conns in (64, 512) for row in (
         Row(f"echo, {conns} connections, CPU per request", f"echo{conns}", "spg", "go", 0.90,
             "cpu_ns_per_op", also=ECHO, setting="server on CPU 0 (1 shard, GOMAXPROCS=1), load on CPU 1"),
