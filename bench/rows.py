@@ -57,17 +57,31 @@ def rust(runtime, row, *args, workers=2, name="", **more):
                 needs="cargo", **more)
 
 
-def net_group(row, *args, rusts=("tokio", "compio", "monoio", "may"), conns=8):
-    """The same workload on all runtimes, against the peer; with two CPUs, two shards or workers."""
+RUNTIMES = ("tokio", "compio", "monoio", "may")
+
+
+def net_group(row, *args, rusts=RUNTIMES):
+    """The same workload on all runtimes, two shards or workers, against the peer."""
     lanes = [go("go", row, "-procs", "2", *args, kind="peer"),
              spg("spg", row, "--shards", "2", *args, kind="peer"),
              spg("spg_spin0", row, "--shards", "2", "--spin-ns", "0", *args, kind="peer")]
     for runtime in rusts:
-        threads = (1, 2) if runtime in ("compio", "monoio") and conns > 1 else (2,)
-        for n in threads:
-            name = f"{runtime}_2" if n == 2 and len(threads) > 1 else runtime
-            lanes.append(rust(runtime, row, *args, workers=n, name=name, kind="peer"))
+        if runtime in ("compio", "monoio"):
+            lanes += [rust(runtime, row, *args, workers=1, kind="peer"),
+                      rust(runtime, row, *args, workers=2, name=f"{runtime}_2", kind="peer")]
+        else:
+            lanes.append(rust(runtime, row, *args, workers=2, kind="peer"))
     return Group(row, tuple(lanes), rounds_max=7)
+
+
+def net_group_one(row, *args, rusts=RUNTIMES):
+    """One stream: one shard or worker, bound to CPU 0. Left free, the kernel's wakes would put some
+    clients on the peer's CPU and others not, and that would be all one measures."""
+    more = {"kind": "peer", "cpus": "0"}
+    return Group(row, (go("go", row, "-procs", "1", *args, **more),
+                       spg("spg", row, "--shards", "1", *args, **more),
+                       spg("spg_spin0", row, "--shards", "1", "--spin-ns", "0", *args, **more),
+                       *(rust(runtime, row, *args, workers=1, **more) for runtime in rusts)), rounds_max=7)
 
 
 def file_group(row, *args):
@@ -186,14 +200,14 @@ GROUPS = (
         go("go", "sleepers", *NAPS),
         spg("spg", "sleepers", *NAPS),
     )),
-    net_group("net_rtt", "--ops", "512", conns=1),
-    net_group("net_window", "--ops", "2048", conns=1),
+    net_group_one("net_rtt", "--ops", "512"),
+    net_group_one("net_window", "--ops", "2048"),
     net_group("net_imbalanced", "--ops", "2944"),
     net_group("net_rotation", "--ops", "2944"),
     net_group("net_pipeline", "--ops", "8192"),
     net_group("net_flip", "--ops", "17600"),
     net_group("net_keyed", "--ops", "2944", rusts=("tokio",)),
-    net_group("net_sparse", "--ops", "128", rusts=("tokio",)),
+    net_group_one("net_sparse", "--ops", "128", rusts=("tokio",)),
     net_group("net_deadline", "--ops", "16384", rusts=()),
     net_group("net_churn", "--ops", "800", rusts=("tokio",)),
     file_group("read_rtt", "--ops", "20000"),
@@ -214,6 +228,7 @@ GROUPS = (
 CPU = (("cpu_ns_per_op", "CPU ns"),)
 WALL = (("ns_per_op", "wall ns"),)
 TWO = "2 shards or workers, the peer bound to CPU 1"
+ONE = "1 shard or worker bound to CPU 0, the peer to CPU 1"
 ECHO = (("per_second", "req/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"))
 
 ROWS = (
@@ -265,22 +280,22 @@ ROWS = (
         also=(("late_p50_us", "p50 us"),), setting="default shards and GOMAXPROCS"),
     Row("10,000 sleepers, CPU per wake", "sleepers", "spg", "go", 0.90, "cpu_ns_per_op",
         setting="default shards and GOMAXPROCS"),
-    *(row for name, group in (
-        ("one stream, round trips of 256 bytes", "net_rtt"),
-        ("one stream, 4 KiB frames, 32 under way", "net_window"),
-        ("8 streams, one hot", "net_imbalanced"),
-        ("8 streams, the hot one rotates", "net_rotation"),
-        ("8 streams, work after I/O, the hot one rotates", "net_pipeline"),
-        ("8 streams, barriers, the hot one flips", "net_flip"),
-        ("8 streams, rotating, 16 messages a frame to 2 owners", "net_keyed"),
-        ("a round trip, then 50 us of silence", "net_sparse"),
-        ("timers, file reads and round trips", "net_deadline"),
-        ("connect, a round trip, close", "net_churn"),
+    *(row for name, group, setting in (
+        ("one stream, round trips of 256 bytes", "net_rtt", ONE),
+        ("one stream, 4 KiB frames, 32 under way", "net_window", ONE),
+        ("8 streams, one hot", "net_imbalanced", TWO),
+        ("8 streams, the hot one rotates", "net_rotation", TWO),
+        ("8 streams, work after I/O, the hot one rotates", "net_pipeline", TWO),
+        ("8 streams, barriers, the hot one flips", "net_flip", TWO),
+        ("8 streams, rotating, 16 messages a frame to 2 owners", "net_keyed", TWO),
+        ("a round trip, then 50 us of silence", "net_sparse", ONE),
+        ("timers, file reads and round trips", "net_deadline", TWO),
+        ("connect, a round trip, close", "net_churn", TWO),
     ) for row in (
-        Row(f"{name}: CPU", group, "spg", BEST, 0.90, "cpu_ns_per_op", also=WALL, setting=TWO),
-        Row(f"{name}: time", group, "spg", BEST, 0.90, setting=TWO),
+        Row(f"{name}: CPU", group, "spg", BEST, 0.90, "cpu_ns_per_op", also=WALL, setting=setting),
+        Row(f"{name}: time", group, "spg", BEST, 0.90, setting=setting),
         Row(f"{name}: CPU, no spinning", group, "spg_spin0", BEST, None, "cpu_ns_per_op", also=WALL,
-            setting=TWO + ", spin_ns=0"),
+            setting=f"{setting}, spin_ns=0"),
     )),
     Row("cached 4 KiB reads, one at a time: CPU", "read_rtt", "spg", BEST, 1.0, "cpu_ns_per_op", also=WALL,
         setting="1 shard, GOMAXPROCS=1, 1 worker"),
