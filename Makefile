@@ -90,7 +90,7 @@ VALGRIND_TESTS := go mutex sync cond
 VALGRIND_BINS := $(filter $(VALGRIND_TESTS:%=$(B)/test/test_%),$(TEST_BINS))
 
 .PHONY: all lib tools setup demo test test-programs test-asan test-tsan test-clang test-valgrind \
-	fuzz bench bench-quick install uninstall clean FORCE
+	fuzz bench bench-quick perf-gate install uninstall clean FORCE
 
 all: lib tools
 lib: $(B)/libspg.a $(B)/libspg.so
@@ -194,6 +194,11 @@ bench: all
 	@B=$(B) bench/run
 bench-quick: all
 	@B=$(B) bench/run --quick
+
+# Instructions of the hot paths against bench/gate.json, and ratios to Go.
+perf-gate: all
+	@tools/setup valgrind
+	@B=$(B) bench/gate
 
 install: lib
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/spg
