@@ -30,7 +30,7 @@ def build(build_dir):
     rows = [os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(BENCH, "rows_*.c"))]
     steps = [
         ["make", "-s", "--no-print-directory", f"B={build_dir}", library,
-         os.path.join(build_dir, "echo"), os.path.join(build_dir, "load")],
+         *(os.path.join(build_dir, tool) for tool in ("echo", "load", "httpd", "httpd_pthread"))],
         ["cc", *C_FLAGS, "bench/bench.c", *rows, "-o", os.path.join(target, "rows"), library, *LIBS],
         ["cc", *C_FLAGS, "bench/echo_uring.c", "-o", os.path.join(target, "echo_uring"), "-luring"],
         ["cc", *C_FLAGS, "bench/peer.c", "-o", os.path.join(target, "peer"), "-pthread"]]
@@ -38,11 +38,15 @@ def build(build_dir):
              "cargo": ["cargo", "build", "--release", "--locked", "--quiet",
                        "--target-dir", os.path.join(ROOT, target, "rust")]}
     have = {tool for tool in twins if shutil.which(tool)}
-    for tool in sorted(have):
-        steps.append(twins[tool])
+    steps += [twins[tool] for tool in sorted(have)]
     for tool, what in (("go", "Go"), ("cargo", "Rust (cargo)")):
         if tool not in have:
             print(f"no {what} here: its twins are skipped")
+    for tool in ("wrk", "nginx"):
+        if shutil.which(tool):
+            have.add(tool)
+        else:
+            print(f"no {tool} here: its rows are skipped")
     where = {"go": os.path.join(BENCH, "go"), "cargo": os.path.join(BENCH, "rust")}
     for step in steps:
         if subprocess.run(step, cwd=where.get(step[0], ROOT), check=False).returncode != 0:

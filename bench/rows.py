@@ -24,7 +24,8 @@ class Group:
     lanes: tuple
     rounds_max: int = 1000  # rows whose numbers hardly vary need no more
     quick: bool = True      # part of --quick
-    conns: int = 0          # connections of an echo group
+    conns: int = 0          # connections of an echo or http group
+    target: str = ""        # the file an http group fetches
     same_sum: bool = True   # the lanes' checksums must agree
 
 
@@ -96,6 +97,16 @@ def echo_group(conns):
         Lane("spg", ("{build}/echo", "127.0.0.1:0"), "", "echo", "0", (("SPG_SHARDS", "1"),)),
         Lane("raw", ("{build}/bench/echo_uring",), "", "echo", "0"),
     ), conns=conns, same_sum=False)
+
+
+def http_group(target, conns):
+    at = "127.0.0.1:{port}"
+    return Group(f"http_{target.split('.')[0]}_{conns}", (
+        Lane("go", ("{build}/bench/spgbench", "httpd", "-procs", "1", "-addr", at, "-dir", "{dir}"), "go", "http"),
+        Lane("spg", ("{build}/httpd", "--listen", at, "{dir}"), "wrk", "http", env=(("SPG_SHARDS", "1"),)),
+        Lane("pthread", ("{build}/httpd_pthread", "--listen", at, "{dir}"), "wrk", "http"),
+        Lane("nginx", ("nginx", "-c", "{dir}/nginx.conf"), "nginx", "http"),
+    ), rounds_max=5, conns=conns, target=target, same_sum=False)
 
 
 def parked_group(name, n, stack_kib, quick=True):
@@ -214,6 +225,9 @@ GROUPS = (
     file_group("read_qd32", "--ops", "20000"),
     echo_group(64),
     echo_group(512),
+    http_group("hello.txt", 64),
+    http_group("hello.txt", 1000),
+    http_group("100000.bin", 64),
     parked_group("parked_64k", 100000, 64),
     parked_group("parked_256k", 100000, 256),
     parked_group("parked_1m", 1000000, 64, quick=False),
@@ -228,6 +242,7 @@ GROUPS = (
 CPU = (("cpu_ns_per_op", "CPU ns"),)
 WALL = (("ns_per_op", "wall ns"),)
 TWO = "2 shards or workers, the peer bound to CPU 1"
+SERVER = "1 shard, GOMAXPROCS=1, 1 nginx worker on CPU 0, wrk on CPU 1"
 ONE = "1 shard or worker bound to CPU 0, the peer to CPU 1"
 ECHO = (("per_second", "req/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"))
 
@@ -307,6 +322,19 @@ ROWS = (
         Row(f"echo, {conns} connections, against the raw ring loop", f"echo{conns}", "spg", "raw", 1.08,
             "cpu_ns_per_op", also=ECHO, setting="server on CPU 0 (1 shard), load on CPU 1"),
     )),
+    *(row for name, group in (("12 bytes, 64 connections", "http_hello_64"),
+                              ("12 bytes, 1,000 connections", "http_hello_1000")) for row in (
+        Row(f"httpd, {name}: CPU", group, "spg", "go", 0.70, "cpu_ns_per_op", also=ECHO, setting=SERVER),
+        Row(f"httpd, {name}: p99", group, "spg", "go", 0.70, "p99_us", "us", setting=SERVER),
+        Row(f"httpd, {name}: CPU against nginx", group, "spg", "nginx", 0.90, "cpu_ns_per_op", also=ECHO,
+            setting=SERVER),
+        Row(f"httpd, {name}: CPU against a thread each", group, "spg", "pthread", None, "cpu_ns_per_op",
+            also=ECHO, setting="on CPU 0, wrk on CPU 1"),
+    )),
+    Row("httpd, 100,000 bytes, 64 connections: CPU against nginx", "http_100000_64", "spg", "nginx", 1.0,
+        "cpu_ns_per_op", also=ECHO, setting=SERVER),
+    Row("httpd, 100,000 bytes, 64 connections: CPU against Go", "http_100000_64", "spg", "go", None,
+        "cpu_ns_per_op", also=ECHO, setting=SERVER),
     Row("100,000 parked, 64 KiB stacks, bytes each", "parked_64k", "spg", "", 4600, "bytes_each", "B"),
     Row("100,000 parked, 256 KiB stacks, bytes each", "parked_256k", "spg", "", 4950, "bytes_each", "B"),
     Row("100,000 parked goroutines, bytes each", "parked_64k", "go", "", None, "bytes_each", "B"),

@@ -22,7 +22,8 @@ type options struct {
 	ops   uint64 // operations in one pass; the checksum belongs to one pass
 	minMs int64  // passes are repeated until this much time was measured
 	n     int    // how many goroutines a memory row parks
-	addr  string // where the echo server listens
+	addr  string // where a server listens, or the peer does
+	dir   string // what the file server serves
 }
 
 // report is the line a row prints. Fields of another kind of row stay out of it.
@@ -75,6 +76,7 @@ var rows = map[string]func(o options, r *report) error{
 	"parked":           parkedRow,
 	"idle":             idleRow,
 	"echo":             echoRow,
+	"httpd":            httpdRow,
 }
 
 func main() {
@@ -91,6 +93,7 @@ func main() {
 	flags.Int64Var(&o.minMs, "min-ms", 200, "measure at least this long")
 	flags.IntVar(&o.n, "n", 10000, "goroutines of a memory row")
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:0", "address of the echo server")
+	flags.StringVar(&o.dir, "dir", ".", "folder of the file server")
 	if err := flags.Parse(os.Args[2:]); err != nil {
 		os.Exit(2)
 	}
