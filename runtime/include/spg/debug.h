@@ -30,6 +30,7 @@ struct spg_shard_stats {
 	uint64_t stacks_cached; /* now */
 	uint64_t migrations_in_flight; /* stays 0 */
 	uint64_t blocking_threads, blocking_queued, blocking_done, overloaded;
+	uint64_t calls, calls_overloaded, calls_timed_out, calls_canceled, calls_closed;
 };
 
 typedef struct spg_stats_t {
