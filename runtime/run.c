@@ -16,6 +16,7 @@
 #include "coro/overflow.h"
 #include "io/fdtab.h"
 #include "io/ring.h"
+#include "runtime/msg.h"
 #include "sched/cancel.h"
 #include "sched/offload.h"
 #include "sched/park.h"
@@ -170,6 +171,7 @@ static void explain_ring(int err)
 
 static void release_parts(void)
 {
+	spg__msg_fini();
 	spg__offload_fini();
 	spg__sched_fini();
 	spg__stacks_fini();
@@ -229,6 +231,7 @@ static int start_parts(void)
 	rt.rings = spg__calloc(rt.shards, sizeof(*rt.rings));
 	if (rt.rings == NULL)
 		return -ENOMEM;
+	spg__msg_init(rt.cfg.msg_queue);
 	err = spg__fdtab_init();
 	if (err == 0)
 		err = spg__sched_init(&sched, &spg__ring_poller);
@@ -353,6 +356,7 @@ static int stop(void)
 	/* seq_cst: coroutines born from here on start interrupted. */
 	atomic_store_explicit(&spg__sched.stopping, true, memory_order_seq_cst);
 	SPG_CHECK(spg__shard_enter_foreign() != NULL);
+	spg__msg_close();
 	spg__coro_each(interrupt_coro, NULL);
 	for (unsigned i = 0; i < rt.shards; i++)
 		spg__shard_wake(spg__shard_at((int)i));
