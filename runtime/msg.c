@@ -168,3 +168,13 @@ int spg__msg_entry(void)
 		spg__wait_end(&wait);
 	return err;
 }
+
+int spg__msg_wait_end(void)
+{
+	int err;
+
+	if (spg__likely(!spg__msg_closed()))
+		return 0;
+	err = spg__waiter_err(spg__self());
+	return err < 0 ? err : -EPIPE;
+}

@@ -135,6 +135,12 @@ static inline bool spg__msg_closed(void)
 	return spg__unlikely(atomic_load_explicit(&spg__msgs.closed, memory_order_seq_cst));
 }
 
+/*
+ * For one who waits: 0; or the runtime is stopping: the error of the caller's context, which
+ * ended before, or -EPIPE where a shield holds that back.
+ */
+int spg__msg_wait_end(void);
+
 /* Where the caller stands: the shard it runs on, or the foreign threads, who are let in by it. */
 struct spg__msg_side {
 	struct spg__shard *shard; /* NULL: a foreign thread */

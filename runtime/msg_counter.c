@@ -97,6 +97,7 @@ struct taking {
 	struct spg__msg_counter *counter;
 	uint64_t least, count;
 	bool keep;
+	int err;
 };
 
 /* Takes the count, or looks at it, if it has reached `least`. On the counter's shard. */
@@ -118,7 +119,8 @@ static bool take_in_line(void *arg)
 
 	/* Before the bell (K3): relaxed, ordered by it. */
 	atomic_store_explicit(&t->counter->least, t->least, memory_order_relaxed);
-	return take(t) || spg__msg_closed();
+	t->err = take(t) ? 0 : spg__msg_wait_end();
+	return t->count >= t->least || t->err < 0;
 }
 
 static int counter_take(unsigned tag, uint64_t *n, struct taking *t, bool may_wait)
@@ -140,10 +142,10 @@ static int counter_take(unsigned tag, uint64_t *n, struct taking *t, bool may_wa
 		if (!may_wait)
 			return spg__msg_closed() ? -EPIPE : -EAGAIN;
 		err = spg__line_wait(&t->counter->takers, t->least, SPG__REASON_MESSAGE, take_in_line, t);
+		if (err == 0)
+			err = t->err;
 		if (err < 0)
 			return err;
-		if (t->count < t->least)
-			return -EPIPE;
 	}
 	*n = t->count;
 	return 0;

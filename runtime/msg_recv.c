@@ -14,6 +14,7 @@ struct receiving {
 	struct spg__msg_lane *lane;
 	spg_msg *msgs;
 	size_t n, got;
+	int err;
 	int shard;
 };
 
@@ -72,7 +73,8 @@ static bool recv_in_line(void *arg)
 	struct receiving *r = arg;
 
 	r->got = take_in_turn(r->lane, r->shard, r->msgs, r->n);
-	return r->got > 0 || spg__msg_closed();
+	r->err = r->got > 0 ? 0 : spg__msg_wait_end();
+	return r->got > 0 || r->err < 0;
 }
 
 /* Up to n messages of a lane. The caller is a coroutine. */
@@ -91,10 +93,10 @@ static ssize_t recv_lane(unsigned lane, spg_msg *msgs, size_t n, bool may_wait)
 		if (!may_wait)
 			return spg__msg_closed() ? -EPIPE : -EAGAIN;
 		err = spg__line_wait(&r.lane->receivers, 0, SPG__REASON_MESSAGE, recv_in_line, &r);
+		if (err == 0)
+			err = r.err;
 		if (err < 0)
 			return err;
-		if (r.got == 0)
-			return -EPIPE;
 	}
 	/* Still on that shard: it was pinned while it waited. */
 	spg__count_add(&self->counters.msgs_received, r.got);

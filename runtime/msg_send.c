@@ -77,13 +77,10 @@ static bool send_in_line(void *arg)
 {
 	struct sending *s = arg;
 
-	if (spg__msg_closed()) {
-		/* spg_stop ends a thread's wait with -ECANCELED. */
-		s->done = s->side.shard != NULL ? -EPIPE : -ECANCELED;
-		return true;
-	}
-	s->done = (ssize_t)put(s->q, s->msgs, s->n, s->side.source == s->to);
-	return s->done > 0;
+	s->done = spg__msg_wait_end();
+	if (s->done == 0)
+		s->done = (ssize_t)put(s->q, s->msgs, s->n, s->side.source == s->to);
+	return s->done != 0;
 }
 
 /* How many of the first messages go to the same lane; s->lane and s->q are theirs. 0 or -ENOMEM. */

@@ -356,12 +356,12 @@ static int stop(void)
 	/* seq_cst: coroutines born from here on start interrupted. */
 	atomic_store_explicit(&spg__sched.stopping, true, memory_order_seq_cst);
 	SPG_CHECK(spg__shard_enter_foreign() != NULL);
-	spg__msg_close();
 	spg__coro_each(interrupt_coro, NULL);
 	for (unsigned i = 0; i < rt.shards; i++)
 		spg__shard_wake(spg__shard_at((int)i));
-	spg__shard_leave_foreign();
 	spg__threads_interrupt();
+	spg__msg_close(); /* contexts have ended: their error comes first */
+	spg__shard_leave_foreign();
 	if (!wait_drained())
 		return report_stuck();
 	spg__watchdog_stop();
