@@ -56,6 +56,7 @@ struct bench_row {
 extern const struct bench_row bench_rows_core[];
 extern const struct bench_row bench_rows_memory[];
 extern const struct bench_row bench_rows_raw[];
+extern const struct bench_row bench_rows_msg[];
 
 /* Repeats pass until o->measure_ns have been measured. */
 int bench_measure(const struct bench_options *o, struct bench_report *r, bench_pass pass);

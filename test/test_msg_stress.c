@@ -17,7 +17,7 @@ struct stress {
 	/* What was accepted, and what arrived: how many, and the sum of their values. */
 	_Atomic uint64_t sent, sent_sum, received, received_sum;
 	_Atomic uint64_t timeouts, refused;
-	_Atomic unsigned roles[4];
+	_Atomic unsigned roles[4], threads_done;
 	_Atomic bool stop;
 	unsigned shards;
 };
@@ -98,7 +98,10 @@ static void sender(void *arg)
 
 static void *sender_thread(void *arg)
 {
-	sender(arg);
+	struct stress *s = arg;
+
+	sender(s);
+	atomic_fetch_add(&s->threads_done, 1);
 	return NULL;
 }
 
@@ -176,6 +179,7 @@ static int storm(void *arg)
 		T_EQ(pthread_create(&threads[i], NULL, sender_thread, s), 0);
 	for (unsigned i = 0; i < SENDERS_EACH * s->shards; i++)
 		msg_on_wait(&senders[i]);
+	T_UNTIL(atomic_load(&s->threads_done) == 2); /* a join would keep this shard from receiving */
 	for (int i = 0; i < 2; i++)
 		T_EQ(pthread_join(threads[i], NULL), 0);
 	atomic_store(&s->stop, true);
