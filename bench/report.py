@@ -64,7 +64,7 @@ def ordered(results):
 
 # What a lane is called beside spg's figure.
 OTHERS = {"go": "Go", "go_1": "Go", "go_threads": "Go", "go_cpus": "Go", "spg": "spg, one shard",
-          "futex": "futex", "raw": "raw ring"}
+          "spg_chan": "channels", "spg_chan_spin0": "channels", "futex": "futex", "raw": "raw ring"}
 
 
 def lane_text(lane, extremes):

@@ -295,6 +295,7 @@ static int start(const spg_config *cfg, bool by_run)
 err_shards:
 	if (rt.opened > started)
 		explain_ring(err);
+	spg__msg_close(); /* a thread may wait for room already */
 	spg__sched_exit();
 	join_shards(started);
 	release_parts();

@@ -393,6 +393,23 @@ START_TEST(typed_messages_carry_up_to_64_bits)
 }
 END_TEST
 
+static int too_many(void *arg)
+{
+	(void)arg;
+	T_ERR(spg_msg_handle(1, nothing, NULL), -EAGAIN);
+	return 0;
+}
+
+/* Goal: a handler is a coroutine, and counts as one. */
+START_TEST(a_handler_counts_as_a_coroutine)
+{
+	spg_config cfg = t_config(1);
+
+	cfg.coroutines_max = 1;
+	T_EQ(t_run_config(&cfg, too_many, NULL), 0);
+}
+END_TEST
+
 static void flood(void *arg)
 {
 	(void)arg;
@@ -494,6 +511,40 @@ START_TEST(a_doorbell_is_delivered_without_a_completion_for_its_sender)
 	T_EQ(t_run_config(&cfg, on_first, &(spg_fn){ doorbells }), 0);
 	cfg.disable = "msg_ring";
 	T_EQ(t_run_config(&cfg, on_first, &(spg_fn){ doorbells }), 0);
+}
+END_TEST
+
+static void submit_fails(void *arg)
+{
+	static const int errs[] = { -EAGAIN, -EBUSY, -EINTR };
+	struct spg_shard_stats before;
+	_Atomic uint64_t got = 0;
+	struct msg_on on;
+
+	(void)arg;
+	msg_on_start(&on, 1, recv_doorbells, &got);
+	for (unsigned i = 0; i < DOORBELLS; i++) {
+		T_UNTIL(look_receiver(1, 0) && atomic_load(&spg__shard_at(1)->asleep));
+		before = msg_stats(0);
+		spg__fault_arm(SPG__FAULT_SUBMIT, 1, 1 + i % 3, errs[i % 3]);
+		T_EQ(spg_msg_send(1, 0, i), 0);
+		/* Handed in late, and before the flush's own. */
+		T_EQ(spg_msg_flush(), 0);
+		if (spg__features.msg_ring)
+			T_OK(msg_stats(0).sqes - before.sqes >= 2);
+		T_UNTIL(atomic_load(&got) == i + 1);
+		spg__fault_disarm(SPG__FAULT_SUBMIT);
+	}
+	msg_on_wait(&on);
+}
+
+/* Goal: a busy kernel delays a doorbell; it loses none, and a flush waits for it. */
+START_TEST(refused_submissions_only_delay_a_doorbell)
+{
+	spg_config cfg = t_config(2);
+
+	cfg.spin_ns = 0;
+	T_EQ(t_run_config(&cfg, on_first, &(spg_fn){ submit_fails }), 0);
 }
 END_TEST
 
@@ -599,9 +650,20 @@ static void refuse(int64_t nth)
 	spg__fault_arm(SPG__FAULT_MAP, nth, 1, -ENOMEM);
 }
 
+/* A thread's first blocking call makes its waiter. */
+static void *refused_outside(void *arg)
+{
+	spg__fault_arm(SPG__FAULT_ALLOC, 1, INT64_MAX, -ENOMEM);
+	T_ERR(spg_msg_send(0, 1, 5), -ENOMEM);
+	T_EQ(spg_msg_try_send(0, 1, 6), 0);
+	spg__fault_disarm(SPG__FAULT_ALLOC);
+	return arg;
+}
+
 static int refused(void *arg)
 {
 	spg_msg msg = { .tag = 1 };
+	pthread_t thread;
 	uint64_t n;
 
 	(void)arg;
@@ -625,6 +687,10 @@ static int refused(void *arg)
 	T_ERR(spg_msg_handle(9, nothing, NULL), -ENOMEM);
 	spg__fault_disarm(SPG__FAULT_ALLOC);
 	spg__fault_disarm(SPG__FAULT_MAP);
+	T_EQ(pthread_create(&thread, NULL, refused_outside, NULL), 0);
+	T_EQ(pthread_join(thread, NULL), 0);
+	T_EQ(spg_msg_recv(&msg), 0);
+	T_EQ(msg.value, 6);
 	/* All of it works now. */
 	T_EQ(spg_msg_send(spg_shard(), 1, 5), 0);
 	T_EQ(spg_msg_recv(&msg), 0);
@@ -665,6 +731,8 @@ T_MAIN(T_SHARDS(a_message_arrives_with_its_source_tag_and_value), T_SHARDS(mista
        T_TEST(a_batch_is_accepted_in_order_as_far_as_there_is_room), T_SHARDS(tags_have_lanes_of_their_own),
        T_TEST(lanes_run_out_by_name), T_SHARDS(handlers_are_called_until_their_context_ends),
        T_TEST(typed_messages_carry_up_to_64_bits), T_SHARDS(sources_take_turns),
-       T_TEST(a_doorbell_is_delivered_without_a_completion_for_its_sender), T_SHARDS(a_flush_waits_for_the_doorbells),
+       T_TEST(a_handler_counts_as_a_coroutine),
+       T_TEST(a_doorbell_is_delivered_without_a_completion_for_its_sender),
+       T_TEST(refused_submissions_only_delay_a_doorbell), T_SHARDS(a_flush_waits_for_the_doorbells),
        T_TEST(nothing_is_mapped_before_it_is_used_or_after_the_runtime), T_TEST(refused_memory_is_reported),
        T_TEST(the_capacity_is_configured))
