@@ -56,8 +56,8 @@ bool spg__line_ring_slow(struct spg__line *line)
 }
 
 /* B2, B3. true: acted. */
-static bool act_as_first(struct spg__line *line, struct spg__line_node *node, bool ended, bool (*act)(void *call),
-			 void *call)
+static bool act_as_first(struct spg__line *line, struct spg__line_node *node, bool ended,
+			 bool (*act)(void *call), void *call)
 {
 	if (spg__line_first(line) != node)
 		return false;
