@@ -70,8 +70,10 @@ void spg__msg_close(void)
 	atomic_store_explicit(&spg__msgs.closed, true, memory_order_seq_cst);
 	part = atomic_load_explicit(&spg__msgs.parts, memory_order_seq_cst);
 	for (; part != NULL; part = part->next) {
-		for (size_t i = 0; i < part->lines; i++)
-			spg__line_ring((struct spg__line *)(void *)((char *)part->line + i * part->line_stride));
+		char *line = (char *)part->line;
+
+		for (size_t i = 0; i < part->lines; i++, line += part->line_stride)
+			spg__line_ring((struct spg__line *)(void *)line);
 	}
 }
 
@@ -93,7 +95,10 @@ struct spg__msg_part *spg__msg_publish(_Atomic(struct spg__msg_part *) *home, st
 	there = atomic_load_explicit(home, memory_order_relaxed);
 	if (there == NULL) {
 		part->next = atomic_load_explicit(&spg__msgs.parts, memory_order_relaxed);
-		/* seq_cst, both: before the publisher's look at `closed` (M5), or at a bell (M3). */
+		/*
+		 * seq_cst, both: before the publisher's look at `closed` (M5), or at a bell (M3).
+		 * They release what it initialised [M6].
+		 */
 		atomic_store_explicit(&spg__msgs.parts, part, memory_order_seq_cst);
 		atomic_store_explicit(home, part, memory_order_seq_cst);
 	}

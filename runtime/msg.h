@@ -103,7 +103,7 @@ struct spg__msg_queue *spg__msg_queue_new(struct spg__msg_lane *lane, int source
 /* The number of the tag's lane; 0: the common one. */
 static inline unsigned spg__msg_lane_of(unsigned tag)
 {
-	/* acquire [M5]: pairs with spg_msg_lane's stores. */
+	/* acquire, both [M-c]: pairs with spg_msg_lane's stores. */
 	if (spg__likely(atomic_load_explicit(&spg__msgs.lanes, memory_order_acquire) == 0))
 		return 0;
 	return atomic_load_explicit(&spg__msgs.lane_of[tag], memory_order_acquire);

@@ -183,7 +183,7 @@ int spg_msg_lane(unsigned tag)
 	if (atomic_load_explicit(&spg__msgs.lane_of[tag], memory_order_relaxed) == 0) {
 		if (lanes < SPG_MSG_LANES_MAX) {
 			spg__msgs.lane_tag[++lanes] = (uint16_t)tag;
-			/* release, both: pairs with spg__msg_lane_of. */
+			/* release, both [M-c]: pairs with spg__msg_lane_of. */
 			atomic_store_explicit(&spg__msgs.lane_of[tag], (uint8_t)lanes, memory_order_release);
 			atomic_store_explicit(&spg__msgs.lanes, lanes, memory_order_release);
 		} else {

@@ -225,8 +225,9 @@ int spg_msg_flush(void)
 	uint64_t wakes;
 	int res;
 
+	/* A thread's wakes are system calls, done when they return. */
 	if (self == NULL)
-		return spg_running() ? 0 : -ESRCH; /* a thread's wakes are system calls, done when they return */
+		return spg_running() ? 0 : -ESRCH;
 	wakes = spg__count_read(&self->counters.wakes_sent);
 	flushed = &spg__msgs.flushed[self->id];
 	/* relaxed, here and below: a flush too many does no harm. */

@@ -234,11 +234,12 @@ static int start_parts(void)
 	spg__msg_init(rt.cfg.msg_queue);
 	err = spg__fdtab_init();
 	if (err == 0)
-		err = spg__sched_init(&sched, &spg__ring_poller);
-	if (err == 0)
 		err = first_stack();
 	if (err == 0)
 		err = spg__offload_init(&offload);
+	/* Last: foreign threads may come in from here on. */
+	if (err == 0)
+		err = spg__sched_init(&sched, &spg__ring_poller);
 	if (err < 0) {
 		spg__stacks_fini();
 		spg__free(rt.rings);

@@ -143,8 +143,9 @@ static const struct m_mutant queue_mutants[] = {
 	{ 0, NULL },
 };
 
-static const struct m_model queue_model = { "a queue, its sender and its receiver", 2, no_init, side_step,
-					    queue_always, queue_end, queue_mutants };
+static const struct m_model queue_model = {
+	"a queue, its sender and its receiver", 2, no_init, side_step, queue_always, queue_end, queue_mutants
+};
 
 /*
  * A line of two on one side: threads 0 and 1, of which one runs at a time (TURN: the shard,
@@ -346,10 +347,12 @@ static const struct m_mutant line_mutants[] = {
 	{ 0, NULL },
 };
 
-static const struct m_model line_model = { "a line, its first canceled, and a message", 4, line_init, line_step,
-					   NULL, line_end, line_mutants };
-static const struct m_model close_model = { "a line, its first canceled, and the close", 4, close_init, line_step,
-					    NULL, close_end, line_mutants };
+static const struct m_model line_model = {
+	"a line, its first canceled, and a message", 4, line_init, line_step, NULL, line_end, line_mutants
+};
+static const struct m_model close_model = {
+	"a line, its first canceled, and the close", 4, close_init, line_step, NULL, close_end, line_mutants
+};
 
 /*
  * A counter: thread 0 waits for 2 and leaves the count, thread 1 takes whatever there is;
@@ -542,14 +545,17 @@ static const struct m_mutant two_adds_mutants[] = {
 	{ 0, NULL },
 };
 
-static const struct m_model one_add_model = { "a counter with a take and a threshold, one add", 4, one_add_init,
-					      counter_step, NULL, counter_end, one_add_mutants };
-static const struct m_model two_adds_model = { "a counter with a take and a threshold, two adds", 4, counter_init,
-					       counter_step, NULL, counter_end, two_adds_mutants };
+static const struct m_model one_add_model = {
+	"a counter with a take and a threshold, one add", 4, one_add_init, counter_step, NULL, counter_end, one_add_mutants
+};
+static const struct m_model two_adds_model = {
+	"a counter with a take and a threshold, two adds", 4, counter_init, counter_step, NULL, counter_end, two_adds_mutants
+};
 
 int main(void)
 {
-	const struct m_model *models[] = { &queue_model, &line_model, &close_model, &one_add_model, &two_adds_model };
+	const struct m_model *models[] = { &queue_model, &line_model, &close_model, &one_add_model,
+					   &two_adds_model };
 
 	return m_main(models, sizeof(models) / sizeof(models[0]));
 }

@@ -1,6 +1,8 @@
 /* Shard messages: what becomes of waits and of queued messages when the runtime stops. */
 #include "msg_look.h"
 
+#include "coro/fault.h"
+
 static void *fill(void *arg)
 {
 	while (spg_msg_try_send(0, 0, 0) == 0)
@@ -169,5 +171,45 @@ START_TEST(the_end_of_main_cancels_receivers)
 }
 END_TEST
 
-T_MAIN(T_SHARDS(spg_stop_ends_the_waits_of_threads), T_SHARDS(a_stopping_runtime_ends_shielded_waits),
-       T_SHARDS(the_end_of_main_cancels_receivers))
+static int run_nothing(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static void never(void *arg)
+{
+	(void)arg;
+	abort();
+}
+
+/* How many starts failed, until one had all it asked for. */
+static int failed_starts(enum spg__fault_kind kind)
+{
+	spg_config cfg = t_config(1);
+	int failed = 0, err;
+
+	for (;;) {
+		spg__fault_arm(kind, failed + 1, 1, -ENOMEM);
+		err = spg_run(&cfg, run_nothing, NULL);
+		spg__fault_disarm(kind);
+		if (err == 0)
+			return failed;
+		T_ERR(err, -ENOMEM);
+		failed++;
+		T_ERR(spg_go(never, NULL), -ESRCH);
+		T_ERR(spg_msg_try_send(0, 0, 1), -ESRCH);
+		T_ERR(spg_msg_counter_add(0, 0, 1), -ESRCH);
+	}
+}
+
+/* Goal: after a start that failed, whatever it lacked, there is no runtime to send to. */
+START_TEST(a_failed_start_leaves_no_runtime)
+{
+	T_OK(failed_starts(SPG__FAULT_MAP) >= 2);
+	T_OK(failed_starts(SPG__FAULT_ALLOC) >= 2);
+}
+END_TEST
+
+T_MAIN(T_TEST(a_failed_start_leaves_no_runtime), T_SHARDS(spg_stop_ends_the_waits_of_threads),
+       T_SHARDS(a_stopping_runtime_ends_shielded_waits), T_SHARDS(the_end_of_main_cancels_receivers))
