@@ -141,34 +141,11 @@ spg__noinline struct spg__msg_queue *spg__msg_queue_new(struct spg__msg_lane *la
 	return spg__container_of(spg__msg_publish(&lane->from[source], &q->part), struct spg__msg_queue, part);
 }
 
-int spg__msg_enter(struct spg__msg_side *side)
+spg__noinline int spg__msg_entry_slow(void)
 {
-	side->shard = spg__shard_self();
-	if (spg__likely(side->shard != NULL)) {
-		side->source = side->shard->id;
-		return 0;
-	}
-	if (spg__shard_enter_foreign() == NULL)
-		return -ESRCH;
-	side->source = (int)spg__sched.conf.shards;
-	return 0;
-}
-
-void spg__msg_leave(const struct spg__msg_side *side)
-{
-	if (spg__unlikely(side->shard == NULL))
-		spg__shard_leave_foreign();
-}
-
-int spg__msg_entry(void)
-{
-	struct spg__waiter *w = spg__self();
 	struct spg__wait wait;
-	int err;
+	int err = spg__wait_begin(&wait, SPG__REASON_MESSAGE, NULL);
 
-	if (spg__likely(w != NULL && spg__waiter_err(w) == 0))
-		return 0;
-	err = spg__wait_begin(&wait, SPG__REASON_MESSAGE, NULL);
 	if (err == 0)
 		spg__wait_end(&wait);
 	return err;

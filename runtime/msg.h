@@ -141,17 +141,35 @@ static inline bool spg__msg_closed(void)
  */
 int spg__msg_wait_end(void);
 
-/* Where the caller stands: the shard it runs on, or the foreign threads, who are let in by it. */
-struct spg__msg_side {
-	struct spg__shard *shard; /* NULL: a foreign thread */
-	int source;
-};
+/* The entry check of a blocking call: 0, the context's error, or -ENOMEM. self: the caller's shard, or NULL. */
+int spg__msg_entry_slow(void);
 
-/* 0; -ESRCH: no runtime is running. To be left by spg__msg_leave. */
-int spg__msg_enter(struct spg__msg_side *side);
-void spg__msg_leave(const struct spg__msg_side *side);
+static inline int spg__msg_entry(struct spg__shard *self)
+{
+	if (spg__likely(self != NULL && spg__waiter_err(&self->current->waiter) == 0))
+		return 0;
+	return spg__msg_entry_slow();
+}
 
-/* The entry check of a blocking call: 0, the context's error, or -ENOMEM. */
-int spg__msg_entry(void);
+/*
+ * A foreign thread's calls stand between enter and leave: they keep the runtime up. 0; -ESRCH:
+ * none is running. Nothing to do on a shard.
+ */
+static inline int spg__msg_enter(struct spg__shard *self)
+{
+	return spg__likely(self != NULL) || spg__shard_enter_foreign() != NULL ? 0 : -ESRCH;
+}
+
+static inline void spg__msg_leave(struct spg__shard *self)
+{
+	if (spg__unlikely(self == NULL))
+		spg__shard_leave_foreign();
+}
+
+/* The source that calls from there are: a shard, or the foreign threads. After enter. */
+static inline int spg__msg_source(const struct spg__shard *self)
+{
+	return spg__likely(self != NULL) ? self->id : (int)spg__sched.conf.shards;
+}
 
 #endif

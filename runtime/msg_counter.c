@@ -38,11 +38,11 @@ static struct spg__msg_counter *counter_at(int shard, unsigned tag)
 	return &page->counter[tag % SPG__MSG_PAGE_TAGS];
 }
 
-static void count_add(const struct spg__msg_side *side, bool coalesced, bool doorbell)
+static void count_add(struct spg__shard *self, bool coalesced, bool doorbell)
 {
-	if (side->shard != NULL) {
-		spg__count_add(&side->shard->counters.msg_coalesced, coalesced);
-		spg__count_add(&side->shard->counters.msg_doorbells, doorbell);
+	if (self != NULL) {
+		spg__count_add(&self->counters.msg_coalesced, coalesced);
+		spg__count_add(&self->counters.msg_doorbells, doorbell);
 		return;
 	}
 	/* relaxed: many writers, no order. */
@@ -50,7 +50,7 @@ static void count_add(const struct spg__msg_side *side, bool coalesced, bool doo
 	atomic_fetch_add_explicit(&spg__msgs.doorbells, doorbell, memory_order_relaxed);
 }
 
-static int add(const struct spg__msg_side *side, int shard, struct spg__msg_counter *counter, uint64_t n)
+static int add(struct spg__shard *self, int shard, struct spg__msg_counter *counter, uint64_t n)
 {
 	/* relaxed: the CAS decides. */
 	uint64_t before = atomic_load_explicit(&counter->count, memory_order_relaxed), after;
@@ -66,19 +66,19 @@ static int add(const struct spg__msg_side *side, int shard, struct spg__msg_coun
 	if (spg__unlikely(atomic_load_explicit(&counter->takers.bell, memory_order_seq_cst) != NULL) &&
 	    after >= atomic_load_explicit(&counter->least, memory_order_relaxed))
 		rang = spg__line_ring_slow(&counter->takers);
-	count_add(side, before != 0, rang && side->source != shard);
+	count_add(self, before != 0, rang && spg__msg_source(self) != shard);
 	return 0;
 }
 
 int spg_msg_counter_add(int shard, unsigned tag, uint64_t n)
 {
+	struct spg__shard *self = spg__shard_self();
 	struct spg__msg_counter *counter;
-	struct spg__msg_side side;
 	int err;
 
 	if (spg__unlikely(tag > SPG_MSG_TAG_MAX))
 		return -EINVAL;
-	err = spg__msg_enter(&side);
+	err = spg__msg_enter(self);
 	if (spg__unlikely(err < 0))
 		return err;
 	if (spg__unlikely(shard < 0 || shard >= (int)spg__sched.conf.shards)) {
@@ -87,9 +87,9 @@ int spg_msg_counter_add(int shard, unsigned tag, uint64_t n)
 		err = -EPIPE;
 	} else if (n > 0) {
 		counter = counter_at(shard, tag);
-		err = counter != NULL ? add(&side, shard, counter, n) : -ENOMEM;
+		err = counter != NULL ? add(self, shard, counter, n) : -ENOMEM;
 	}
-	spg__msg_leave(&side);
+	spg__msg_leave(self);
 	return err;
 }
 
@@ -132,7 +132,7 @@ static int counter_take(unsigned tag, uint64_t *n, struct taking *t, bool may_wa
 		return -EINVAL;
 	if (spg__unlikely(self == NULL))
 		return -ESRCH;
-	err = may_wait ? spg__msg_entry() : 0;
+	err = may_wait ? spg__msg_entry(self) : 0;
 	if (spg__unlikely(err < 0))
 		return err;
 	t->counter = counter_at(self->id, tag);

@@ -78,12 +78,15 @@ static bool recv_in_line(void *arg)
 }
 
 /* Up to n messages of a lane. The caller is a coroutine. */
-static ssize_t recv_lane(unsigned lane, spg_msg *msgs, size_t n, bool may_wait)
+static inline ssize_t recv_lane(struct spg__shard *self, unsigned lane, spg_msg *msgs, size_t n, bool may_wait)
 {
-	struct spg__shard *self = spg__shard_self();
-	struct receiving r = { .msgs = msgs, .n = n, .shard = self->id };
+	struct receiving r;
 	int err;
 
+	r.msgs = msgs;
+	r.n = n;
+	r.got = 0;
+	r.shard = self->id;
 	r.lane = spg__msg_lane_at(self->id, lane);
 	if (spg__unlikely(r.lane == NULL))
 		return -ENOMEM;
@@ -103,37 +106,39 @@ static ssize_t recv_lane(unsigned lane, spg_msg *msgs, size_t n, bool may_wait)
 	return (ssize_t)r.got;
 }
 
-static ssize_t recv_common(spg_msg *msgs, size_t n, bool may_wait)
+static inline ssize_t recv_common(spg_msg *msgs, size_t n, bool may_wait)
 {
+	struct spg__shard *self = spg__shard_self();
 	int err;
 
 	if (spg__unlikely(msgs == NULL))
 		return -EINVAL;
-	if (spg__unlikely(spg__coro_self() == NULL))
+	if (spg__unlikely(self == NULL))
 		return -ESRCH;
-	err = may_wait ? spg__msg_entry() : 0;
+	err = may_wait ? spg__msg_entry(self) : 0;
 	if (spg__unlikely(err < 0))
 		return err;
-	return spg__likely(n > 0) ? recv_lane(0, msgs, n, may_wait) : 0;
+	return spg__likely(n > 0) ? recv_lane(self, 0, msgs, n, may_wait) : 0;
 }
 
 static int recv_tagged(unsigned tag, spg_msg *msg, bool may_wait)
 {
+	struct spg__shard *self = spg__shard_self();
 	unsigned lane;
 	ssize_t got;
 	int err;
 
 	if (spg__unlikely(msg == NULL || tag > SPG_MSG_TAG_MAX))
 		return -EINVAL;
-	if (spg__unlikely(spg__coro_self() == NULL))
+	if (spg__unlikely(self == NULL))
 		return -ESRCH;
-	err = may_wait ? spg__msg_entry() : 0;
+	err = may_wait ? spg__msg_entry(self) : 0;
 	if (spg__unlikely(err < 0))
 		return err;
 	lane = spg__msg_lane_of(tag);
 	if (spg__unlikely(lane == 0))
 		return -ENOENT;
-	got = recv_lane(lane, msg, 1, may_wait);
+	got = recv_lane(self, lane, msg, 1, may_wait);
 	return got < 0 ? (int)got : 0;
 }
 
@@ -168,13 +173,13 @@ int spg_msg_try_recv_tag(unsigned tag, spg_msg *msg)
 
 int spg_msg_lane(unsigned tag)
 {
-	struct spg__msg_side side;
+	struct spg__shard *self = spg__shard_self();
 	unsigned lanes;
 	int err;
 
 	if (tag > SPG_MSG_TAG_MAX)
 		return -EINVAL;
-	err = spg__msg_enter(&side);
+	err = spg__msg_enter(self);
 	if (err < 0)
 		return err;
 	spg__lock(&spg__msgs.lock);
@@ -191,7 +196,7 @@ int spg_msg_lane(unsigned tag)
 		}
 	}
 	spg__unlock(&spg__msgs.lock);
-	spg__msg_leave(&side);
+	spg__msg_leave(self);
 	return err;
 }
 

@@ -9,8 +9,8 @@
 
 /* One attempt to send: a batch, and what became of it. */
 struct sending {
-	struct spg__msg_side side;
-	int to;
+	struct spg__shard *self; /* the caller's shard; NULL: a foreign thread */
+	int source, to;
 	const spg_msg *msgs;
 	size_t n;
 	struct spg__msg_lane *lane;
@@ -51,7 +51,7 @@ static inline size_t put(struct spg__msg_queue *q, const spg_msg *msgs, size_t n
 static void sent(const struct sending *s, size_t n)
 {
 	bool rang = spg__line_ring(&s->lane->receivers);
-	struct spg__shard *self = s->side.shard;
+	struct spg__shard *self = s->self;
 
 	if (spg__likely(self != NULL)) {
 		spg__count_add(&self->counters.msgs_sent, n);
@@ -64,10 +64,10 @@ static void sent(const struct sending *s, size_t n)
 	atomic_fetch_add_explicit(&spg__msgs.doorbells, rang, memory_order_relaxed);
 }
 
-static void backpressure(const struct spg__msg_side *side)
+static void backpressure(struct spg__shard *self)
 {
-	if (side->shard != NULL)
-		spg__count(&side->shard->counters.msg_backpressure);
+	if (self != NULL)
+		spg__count(&self->counters.msg_backpressure);
 	else
 		atomic_fetch_add_explicit(&spg__msgs.backpressure, 1, memory_order_relaxed);
 }
@@ -79,7 +79,7 @@ static bool send_in_line(void *arg)
 
 	s->done = spg__msg_wait_end();
 	if (s->done == 0)
-		s->done = (ssize_t)put(s->q, s->msgs, s->n, s->side.source == s->to);
+		s->done = (ssize_t)put(s->q, s->msgs, s->n, s->source == s->to);
 	return s->done != 0;
 }
 
@@ -98,9 +98,9 @@ static inline int route(struct sending *s, size_t *n)
 	s->lane = spg__msg_lane_at(s->to, number);
 	if (spg__unlikely(s->lane == NULL))
 		return -ENOMEM;
-	s->q = spg__msg_queue_at(s->lane, s->side.source);
+	s->q = spg__msg_queue_at(s->lane, s->source);
 	if (spg__unlikely(s->q == NULL))
-		s->q = spg__msg_queue_new(s->lane, s->side.source);
+		s->q = spg__msg_queue_new(s->lane, s->source);
 	*n = run;
 	return s->q != NULL ? 0 : -ENOMEM;
 }
@@ -114,7 +114,7 @@ static inline size_t send_now(struct sending *s, size_t n, bool may_wait)
 	if (lock != NULL)
 		spg__lock(lock);
 	if (spg__line_may_pass(&s->q->senders, 0)) /* B2 */
-		got = put(s->q, s->msgs, n, s->side.source == s->to);
+		got = put(s->q, s->msgs, n, s->source == s->to);
 	if (lock != NULL && (got > 0 || !may_wait))
 		spg__unlock(lock);
 	if (spg__likely(got > 0))
@@ -150,7 +150,7 @@ static ssize_t send_all(struct sending *s, bool may_wait)
 		got = send_now(s, n, may_wait);
 		total += (ssize_t)got;
 		if (spg__unlikely(got < n)) {
-			backpressure(&s->side);
+			backpressure(s->self);
 			if (total > 0)
 				return total;
 			return may_wait ? send_wait(s, n) : -EAGAIN;
@@ -163,22 +163,28 @@ static ssize_t send_all(struct sending *s, bool may_wait)
 
 static inline ssize_t post(int shard, const spg_msg *msgs, size_t n, bool may_wait)
 {
-	struct sending s = { .to = shard, .msgs = msgs, .n = n };
+	struct sending s;
 	ssize_t done;
-	int err = may_wait ? spg__msg_entry() : 0;
+	int err;
 
+	s.self = spg__shard_self();
+	err = may_wait ? spg__msg_entry(s.self) : 0;
 	if (spg__unlikely(err < 0))
 		return err;
-	err = spg__msg_enter(&s.side);
+	err = spg__msg_enter(s.self);
 	if (spg__unlikely(err < 0))
 		return err;
+	s.source = spg__msg_source(s.self);
+	s.to = shard;
+	s.msgs = msgs;
+	s.n = n;
 	if (spg__unlikely(shard < 0 || shard >= (int)spg__sched.conf.shards))
 		done = -EINVAL;
 	else if (spg__msg_closed())
 		done = -EPIPE;
 	else
 		done = send_all(&s, may_wait);
-	spg__msg_leave(&s.side);
+	spg__msg_leave(s.self);
 	return done;
 }
 
@@ -232,7 +238,7 @@ int spg_msg_flush(void)
 	flushed = &spg__msgs.flushed[self->id];
 	/* relaxed, here and below: a flush too many does no harm. */
 	if (atomic_load_explicit(flushed, memory_order_relaxed) == wakes)
-		return spg__msg_entry();
+		return spg__msg_entry(self);
 	res = spg__op_begin(&op, -1);
 	if (res < 0)
 		return res;

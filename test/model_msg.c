@@ -546,10 +546,12 @@ static const struct m_mutant two_adds_mutants[] = {
 };
 
 static const struct m_model one_add_model = {
-	"a counter with a take and a threshold, one add", 4, one_add_init, counter_step, NULL, counter_end, one_add_mutants
+	"a counter with a take and a threshold, one add", 4, one_add_init, counter_step,
+	NULL, counter_end, one_add_mutants
 };
 static const struct m_model two_adds_model = {
-	"a counter with a take and a threshold, two adds", 4, counter_init, counter_step, NULL, counter_end, two_adds_mutants
+	"a counter with a take and a threshold, two adds", 4, counter_init, counter_step,
+	NULL, counter_end, two_adds_mutants
 };
 
 int main(void)
