@@ -66,6 +66,7 @@ struct spg__msg_page {
 };
 
 struct spg__msgs {
+	/* Read by every call, hardly ever written. */
 	uint32_t capacity;
 	_Atomic bool closed;
 	/* Tags that have a lane of their own. */
@@ -73,10 +74,10 @@ struct spg__msgs {
 	struct spg__lock lock;
 	_Atomic(struct spg__msg_part *) parts;
 	/* Of the foreign threads: RMW. */
-	_Atomic uint64_t sent, doorbells, coalesced, backpressure;
+	alignas(SPG__CACHELINE) _Atomic uint64_t sent, doorbells, coalesced, backpressure;
 	/* The wakes a shard had sent at its last flush. */
 	_Atomic uint64_t flushed[SPG__SHARDS_MAX];
-	_Atomic(struct spg__msg_part *) lane[SPG__MSG_LANES][SPG__SHARDS_MAX];
+	alignas(SPG__CACHELINE) _Atomic(struct spg__msg_part *) lane[SPG__MSG_LANES][SPG__SHARDS_MAX];
 	_Atomic(struct spg__msg_part *) page[SPG__MSG_PAGES][SPG__SHARDS_MAX];
 	uint16_t lane_tag[SPG__MSG_LANES];
 	_Atomic uint8_t lane_of[SPG_MSG_TAG_MAX + 1];
