@@ -15,6 +15,16 @@ static bool sleeps(int shard)
 	return (atomic_load(&spg__sched.sleeping[0]) >> shard & 1) != 0;
 }
 
+/* Idle shards sleep at once, and rings are entered, and counted, by their shards only. */
+static spg_config sleepy(unsigned shards)
+{
+	spg_config cfg = t_config(shards);
+
+	cfg.spin_ns = 0;
+	cfg.kick_signal = 0;
+	return cfg;
+}
+
 /* The case itself, on the first shard. */
 static int on_first(void *fn)
 {
@@ -90,9 +100,8 @@ static void doorbells(void *arg)
  */
 START_TEST(a_doorbell_is_delivered_without_a_completion_for_its_sender)
 {
-	spg_config cfg = t_config(2);
+	spg_config cfg = sleepy(2);
 
-	cfg.spin_ns = 0;
 	T_EQ(t_run_config(&cfg, on_first, &(spg_fn){ doorbells }), 0);
 	cfg.disable = "msg_ring";
 	T_EQ(t_run_config(&cfg, on_first, &(spg_fn){ doorbells }), 0);
@@ -126,9 +135,8 @@ static void submit_fails(void *arg)
 /* Goal: a busy kernel delays a doorbell; it loses none, and a flush waits for it. */
 START_TEST(refused_submissions_only_delay_a_doorbell)
 {
-	spg_config cfg = t_config(2);
+	spg_config cfg = sleepy(2);
 
-	cfg.spin_ns = 0;
 	T_EQ(t_run_config(&cfg, on_first, &(spg_fn){ submit_fails }), 0);
 }
 END_TEST
@@ -186,9 +194,8 @@ static void flushes(void *arg)
 /* Goal: a flush waits for one completion behind the doorbells, and only if one was rung. */
 START_TEST(a_flush_waits_for_the_doorbells)
 {
-	spg_config cfg = t_config((unsigned)_i);
+	spg_config cfg = sleepy((unsigned)_i);
 
-	cfg.spin_ns = 0;
 	T_EQ(t_run_config(&cfg, on_first, &(spg_fn){ flushes }), 0);
 }
 END_TEST

@@ -9,6 +9,8 @@
 #define SENDERS_EACH 3
 #define RECEIVERS_EACH 2
 #define BATCH 16
+/* However slow the machine. */
+#define SENT_MIN 500u
 
 struct stress {
 	int64_t until_ns;
@@ -92,7 +94,7 @@ static void sender(void *arg)
 	struct stress *s = arg;
 	uint64_t state = stress_seed(s);
 
-	while (t_now_ns() < s->until_ns)
+	while (t_now_ns() < s->until_ns || atomic_load(&s->sent) < SENT_MIN)
 		send_some(s, &state);
 }
 
@@ -187,7 +189,6 @@ static int storm(void *arg)
 		msg_on_wait(&receivers[i]);
 	T_EQ(atomic_load(&s->received), atomic_load(&s->sent));
 	T_OK(atomic_load(&s->received_sum) == atomic_load(&s->sent_sum));
-	T_OK(atomic_load(&s->sent) > 100);
 	T_EQ(msg_stats(-1).msgs_sent, atomic_load(&s->sent));
 	T_EQ(msg_stats(-1).msgs_received, atomic_load(&s->received));
 	T_EQ(msg_stats(-1).migrations_in_flight, 0);
