@@ -2,7 +2,7 @@
  * spg/msg.h - messages between shards: 64 bits and a tag, without locks and allocations.
  *
  * Where plain channels are as good: nearly everywhere. A channel is a value one can pass
- * around, takes elements of any size, closes, works in select, and costs about the same for a
+ * around, takes elements of any size, closes, works in select, and costs not much more for a
  * question and an answer between two shards: both pay for waking the other side. Messages are
  * for programs that think in shards: one owner of some state on each, addressed by number.
  * They are better where
