@@ -29,7 +29,7 @@ class Context:
 
 
 def lane(one, group, context):
-    return {"line": line, "echo": echo, "idle": idle}[one.kind](one, group, context)
+    return {"line": line, "echo": echo, "idle": idle, "peer": peer}[one.kind](one, group, context)
 
 
 def last_json(text, argv):
@@ -79,14 +79,35 @@ def stop(process):
     process.stdout.close()
 
 
+PEER_CPU = "1"
+
+
+def peer(one, _group, context):
+    """A client that measures itself against the echo peer, which is bound to a CPU."""
+    process = subprocess.Popen(["taskset", "-c", PEER_CPU, os.path.join(context.build, "bench", "peer")],
+                               text=True, stdout=subprocess.PIPE)
+    try:
+        address = listening(process, "peer")
+        argv = context.argv(one) + ["--addr", address]
+        return last_json(finish(argv, context.env(one)), argv)
+    finally:
+        stop(process)
+
+
+def listening(process, name):
+    """The address a server announces."""
+    greeting = process.stdout.readline()
+    address = greeting.strip().rsplit(" ", 1)[-1]
+    if ":" not in address:
+        raise Failed(f"{name} does not listen: {greeting!r}")
+    return address
+
+
 def echo(one, group, context):
     """A server on its CPU, the load client on CPU 1. The client verifies every byte."""
     process = start(one, context)
     try:
-        greeting = process.stdout.readline()
-        address = greeting.strip().rsplit(" ", 1)[-1]
-        if ":" not in address:
-            raise Failed(f"{one.name} does not listen: {greeting!r}")
+        address = listening(process, one.name)
         return load(address, group.conns, process.pid, context)
     finally:
         stop(process)

@@ -201,7 +201,7 @@ int spg_unpin_self(void)
 
 int spg_errno(void)
 {
-	return spg__errno_now();
+	return errno;
 }
 
 const char *spg_strerror(int r)
