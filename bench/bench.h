@@ -59,6 +59,7 @@ struct bench_row {
 extern const struct bench_row bench_rows_core[];
 extern const struct bench_row bench_rows_memory[];
 extern const struct bench_row bench_rows_raw[];
+extern const struct bench_row bench_rows_msg[];
 extern const struct bench_row bench_rows_sync[];
 extern const struct bench_row bench_rows_programs[];
 extern const struct bench_row bench_rows_net[];

@@ -123,6 +123,9 @@ SPAWNS = ("--ops", "500000")
 TRIPS = ("--ops", "800000")
 TRIPS_FAR = ("--ops", "10000")
 VALUES = ("--ops", "4000000")
+# Of the reference's coordination suite: iterations of 256 round trips, and of 2,048 messages.
+STEADY_TRIPS = ("--ops", str(256 * 40))
+ONE_WAY = ("--ops", str(2048 * 100))
 SELECTS = ("--ops", "1000000")
 LOCKS = ("--ops", "4000000")
 LEAVES = ("--ops", "1000000")
@@ -155,6 +158,18 @@ GROUPS = (
             "--pin-shards", *TRIPS_FAR),
         spg("futex", "futex_pingpong", *TRIPS_FAR),
     )),
+    Group("steady_ping_pong_rtt", (
+        go("go", "steady_ping_pong_rtt", "-procs", "2", *STEADY_TRIPS),
+        go("go_threads", "steady_ping_pong_rtt_threads", "-procs", "2", *STEADY_TRIPS),
+        spg("spg_msg", "steady_ping_pong_rtt", "--shards", "2", *STEADY_TRIPS),
+        spg("spg_chan", "pingpong_shards", "--shards", "2", *STEADY_TRIPS),
+        spg("spg_msg_spin0", "steady_ping_pong_rtt", "--shards", "2", "--spin-ns", "0", *STEADY_TRIPS),
+        spg("spg_chan_spin0", "pingpong_shards", "--shards", "2", "--spin-ns", "0", *STEADY_TRIPS),
+    )),
+    *(Group("steady_one_way_send_drain" + batch, (
+        go("go", "steady_one_way_send_drain" + batch, "-procs", "2", *ONE_WAY),
+        spg("spg", "steady_one_way_send_drain" + batch, "--shards", "2", *ONE_WAY),
+    )) for batch in ("", "_batched_64", "_all")),
     Group("chan128", (
         go("go", "chan128", *VALUES),
         spg("spg", "chan128", *VALUES),
@@ -265,6 +280,21 @@ ROWS = (
     Row("ping-pong between two shards, no spinning, against futex", "pingpong_shards", "spg_spin0",
         "futex", 1.30, also=CPU,
         setting="2 shards, spin_ns=0, shards and futex threads bound to CPU 0 and 1"),
+    *(Row(f"steady_ping_pong_rtt, {what}", "steady_ping_pong_rtt", lane, base, also=CPU, setting=setting)
+      for what, lane, base, setting in (
+        ("messages against Go", "spg_msg", "go", "2 shards, GOMAXPROCS=2: Go may run both on one thread"),
+        ("messages against Go's threads", "spg_msg", "go_threads", "2 shards; Go: both goroutines locked to threads"),
+        ("channels against Go's threads", "spg_chan", "go_threads", "the same, unbuffered channels"),
+        ("messages against channels", "spg_msg", "spg_chan", "2 shards"),
+        ("messages against channels, no spinning", "spg_msg_spin0", "spg_chan_spin0", "2 shards, spin_ns=0"),
+      )),
+    *(Row(f"steady_one_way_send_drain, {what}", "steady_one_way_send_drain" + batch, "spg", "go", also=CPU,
+          setting="2 shards, GOMAXPROCS=2; " + setting)
+      for what, batch, setting in (
+        ("one at a time", "", "Go: a channel of 2,048"),
+        ("batches of 64", "_batched_64", "Go: slices through a channel"),
+        ("2,048 at once", "_all", "Go: slices through a channel"),
+      )),
     Row("channel of 128, 1 x 1", "chan128", "spg", "go", 1.0, also=CPU,
         setting="default shards and GOMAXPROCS"),
     Row("channel of 128, 1 x 1, one shard", "chan128", "spg_1", "go_1", 1.0,

@@ -17,6 +17,7 @@
 #include "coro/overflow.h"
 #include "io/fdtab.h"
 #include "io/ring.h"
+#include "runtime/msg.h"
 #include "sched/cancel.h"
 #include "sched/offload.h"
 #include "sched/park.h"
@@ -171,6 +172,7 @@ static void explain_ring(int err)
 
 static void release_parts(void)
 {
+	spg__msg_fini();
 	spg__offload_fini();
 	spg__sched_fini();
 	spg__stacks_fini();
@@ -230,13 +232,15 @@ static int start_parts(void)
 	rt.rings = spg__calloc(rt.shards, sizeof(*rt.rings));
 	if (rt.rings == NULL)
 		return -ENOMEM;
+	spg__msg_init(rt.cfg.msg_queue);
 	err = spg__fdtab_init();
-	if (err == 0)
-		err = spg__sched_init(&sched, &spg__ring_poller);
 	if (err == 0)
 		err = first_stack();
 	if (err == 0)
 		err = spg__offload_init(&offload);
+	/* Last: foreign threads may come in from here on. */
+	if (err == 0)
+		err = spg__sched_init(&sched, &spg__ring_poller);
 	if (err < 0) {
 		spg__stacks_fini();
 		spg__free(rt.rings);
@@ -294,6 +298,7 @@ static int start(const spg_config *cfg, bool by_run)
 err_shards:
 	if (rt.opened > started)
 		explain_ring(err);
+	spg__msg_close(); /* a thread may wait for room already */
 	spg__sched_exit();
 	join_shards(started);
 	release_parts();
@@ -361,8 +366,9 @@ static int stop(void)
 	spg__coro_each(interrupt_coro, NULL);
 	for (unsigned i = 0; i < rt.shards; i++)
 		spg__shard_wake(spg__shard_at((int)i));
-	spg__shard_leave_foreign();
 	spg__threads_interrupt();
+	spg__msg_close(); /* contexts have ended: their error comes first */
+	spg__shard_leave_foreign();
 	if (!wait_drained())
 		return report_stuck();
 	spg__watchdog_stop();

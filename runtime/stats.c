@@ -1,6 +1,7 @@
 #include "coro/stack.h"
 #include "io/ring.h"
 #include "runtime/call.h"
+#include "runtime/msg.h"
 #include "sched/offload.h"
 #include "sched/shard.h"
 
@@ -65,6 +66,7 @@ int spg_stats(spg_stats_t *out)
 		shard_stats(&out->shard[i], spg__shard_at((int)i));
 		add(&out->total, &out->shard[i]);
 	}
+	spg__msg_stats(&out->total);
 	spg__coro_each(count_life, &life);
 	out->total.spawned += atomic_load_explicit(&spg__sched.foreign_spawned, memory_order_relaxed);
 	out->total.live = life.live;

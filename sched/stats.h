@@ -11,7 +11,8 @@
 	X(spawned) X(ended) X(switches) X(parks) X(unparks) X(yields) X(steals_tried) X(steals_won) \
 	X(stolen) X(steals_backoff) X(spills) X(spins) X(spin_hits) X(sleeps) X(idle_ns)           \
 	X(wakes_sent) X(wakes_coalesced) X(sqes) X(cqes) X(enters) X(sq_full)          \
-	X(cq_overflow) X(timers_fired) X(cancels) X(kicks) X(stalls) X(migrations_in_flight)
+	X(cq_overflow) X(timers_fired) X(cancels) X(kicks) X(stalls) X(migrations_in_flight)            \
+	X(msgs_sent) X(msgs_received) X(msg_doorbells) X(msg_coalesced) X(msg_backpressure)
 
 struct spg__counters {
 #define X(name) _Atomic uint64_t name;

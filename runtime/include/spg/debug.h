@@ -26,6 +26,10 @@ struct spg_shard_stats {
 	uint64_t sq_full, cq_overflow;
 	uint64_t timers;   /* now */
 	uint64_t timers_fired, cancels, kicks, stalls;
+	uint64_t msgs_sent, msgs_received; /* shard messages, by the shard of the sender, of the receiver */
+	uint64_t msg_doorbells;		   /* sends that woke a waiter of another shard */
+	uint64_t msg_coalesced;		   /* counter adds that merged with earlier ones */
+	uint64_t msg_backpressure;	   /* sends that found a full queue */
 	uint64_t stack_bytes;	/* reserved address space, now; total only, as what follows */
 	uint64_t stacks_cached; /* now */
 	uint64_t migrations_in_flight; /* stays 0 */
@@ -41,7 +45,7 @@ typedef struct spg_stats_t {
 
 /**
  * spg_stats - the runtime's counters.
- * @out: filled; about 40 KiB: keep it off small stacks
+ * @out: filled; about 50 KiB: keep it off small stacks
  *
  * A snapshot of counters that move: sums may differ by what happened meanwhile.
  *

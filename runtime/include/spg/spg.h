@@ -10,6 +10,7 @@
 #include <spg/ctx.h>
 #include <spg/chan.h>
 #include <spg/select.h>
+#include <spg/msg.h>
 #include <spg/sync.h>
 #include <spg/time.h>
 #include <spg/io.h>
