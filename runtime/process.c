@@ -430,13 +430,14 @@ static void wait_blocking(struct spg_process *p)
 	(void)collect(p, NULL);
 }
 
-/* Kills and reaps, whatever the context says. */
+/* Kills and reaps, whatever the context says. Nobody else has the process. */
 static void end(struct spg_process *p)
 {
 	int err;
 
 	SPG_SHIELD_SCOPE();
-	if (collect(p, NULL) != -EAGAIN)
+	/* One that has ended and was not waited for still names its group (PR1). */
+	if (p->result != -EAGAIN)
 		return;
 	(void)spg_process_kill_group(p, SIGKILL);
 	(void)spg_process_kill(p, SIGKILL); /* it may have joined another group */
