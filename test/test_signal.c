@@ -1,0 +1,676 @@
+#include "t.h"
+
+#include "coro/fault.h"
+#include "runtime/signal.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+static spg_chan *ints(size_t capacity)
+{
+	spg_chan *c = spg_chan_new(sizeof(int), capacity);
+
+	T_OK(c != NULL);
+	return c;
+}
+
+/* Check's own handlers, which we inherit, end the test. */
+static void no_handlers(void)
+{
+	static const int checks[] = { SIGALRM, SIGINT, SIGTERM };
+
+	for (int i = 0; i < 3; i++)
+		signal(checks[i], SIG_DFL);
+}
+
+static void notify(spg_chan *c, int number)
+{
+	T_EQ(spg_signal_notify(c, &number, 1), 0);
+}
+
+static int next(spg_chan *c)
+{
+	int number = -1;
+
+	T_EQ(spg_chan_recv(c, &number), 0);
+	return number;
+}
+
+static void nothing_in(spg_chan *c)
+{
+	int number;
+
+	T_ERR(spg_chan_try_recv(c, &number), -EAGAIN);
+}
+
+static bool is_default(int number)
+{
+	struct sigaction now;
+
+	T_EQ(sigaction(number, NULL, &now), 0);
+	return now.sa_handler == SIG_DFL;
+}
+
+/* Calls the function on a thread of its own. */
+static void on_thread(void *(*fn)(void *), void *arg)
+{
+	pthread_t thread;
+
+	T_EQ(pthread_create(&thread, NULL, fn, arg), 0);
+	T_EQ(pthread_join(thread, NULL), 0);
+}
+
+/* Goal: a signal to the process or to any thread of it arrives, each time. */
+static void *raise_here(void *arg)
+{
+	raise(*(int *)arg);
+	return NULL;
+}
+
+static int arrives(void *arg)
+{
+	spg_chan *c = ints(1);
+	int number = SIGUSR1;
+
+	(void)arg;
+	notify(c, SIGUSR1);
+	for (int i = 0; i < 200; i++) {
+		T_EQ(kill(getpid(), SIGUSR1), 0);
+		T_EQ(next(c), SIGUSR1);
+	}
+	if (!t_tsan()) { /* it holds back what comes to a thread that is not in libc */
+		T_EQ(raise(SIGUSR1), 0);
+		T_EQ(next(c), SIGUSR1);
+	}
+	on_thread(raise_here, &number);
+	T_EQ(next(c), SIGUSR1);
+	T_EQ(spg_signal_stop(c), 0);
+	T_OK(is_default(SIGUSR1));
+	nothing_in(c);
+	T_EQ(spg_signal_stop(c), 0);
+	spg_chan_unref(c);
+	return 0;
+}
+
+START_TEST(a_signal_arrives_wherever_it_is_sent)
+{
+	spg_config cfg = t_config((unsigned)_i);
+	int before;
+
+	t_run((unsigned)_i, arrives, NULL);
+	before = t_fds_count();
+	t_run((unsigned)_i, arrives, NULL);
+	T_EQ(t_fds_count(), before);
+	T_EQ(spg_start(&cfg), 0);
+	arrives(NULL); /* from a foreign thread */
+	T_EQ(spg_stop(), 0);
+	T_EQ(t_fds_count(), before);
+}
+END_TEST
+
+/* Goal: each channel gets what it asked for, and no other. */
+static int subscribers(void *arg)
+{
+	static const int both[] = { SIGUSR1, SIGUSR2 };
+	spg_chan *a = ints(4), *b = ints(4), *c = ints(4);
+
+	(void)arg;
+	T_EQ(spg__signals_subscribed(), 0);
+	notify(a, SIGUSR1);
+	T_EQ(spg_signal_notify(b, both, 2), 0);
+	notify(c, SIGHUP);
+	notify(c, SIGUSR1); /* adds up */
+	notify(c, SIGUSR1);
+	T_EQ(spg__signals_subscribed(), 3);
+	kill(getpid(), SIGUSR1);
+	T_EQ(next(a), SIGUSR1);
+	T_EQ(next(b), SIGUSR1);
+	T_EQ(next(c), SIGUSR1);
+	kill(getpid(), SIGUSR2);
+	T_EQ(next(b), SIGUSR2);
+	kill(getpid(), SIGHUP);
+	T_EQ(next(c), SIGHUP);
+	T_EQ(spg_signal_stop(b), 0);
+	T_OK(is_default(SIGUSR2));
+	T_OK(!is_default(SIGUSR1));
+	kill(getpid(), SIGUSR1);
+	T_EQ(next(a), SIGUSR1);
+	T_EQ(next(c), SIGUSR1);
+	T_EQ(spg_signal_stop(a), 0);
+	kill(getpid(), SIGUSR1);
+	T_EQ(next(c), SIGUSR1);
+	T_EQ(spg_signal_stop(c), 0);
+	T_EQ(spg__signals_subscribed(), 0);
+	T_OK(is_default(SIGUSR1) && is_default(SIGHUP));
+	nothing_in(a);
+	nothing_in(b);
+	nothing_in(c);
+	spg_chan_unref(a);
+	spg_chan_unref(b);
+	spg_chan_unref(c);
+	return 0;
+}
+
+START_TEST(each_channel_gets_what_it_asked_for)
+{
+	t_run((unsigned)_i, subscribers, NULL);
+}
+END_TEST
+
+/* Goal: a full or closed channel holds nobody up; the channel lives as long as it is subscribed. */
+static int full(void *arg)
+{
+	spg_chan *one = ints(1), *closed = ints(1), *none = ints(0), *c = ints(8);
+	int number = 0;
+
+	(void)arg;
+	notify(one, SIGUSR1);
+	notify(none, SIGUSR1);
+	notify(closed, SIGUSR1);
+	notify(c, SIGUSR1);
+	spg_chan_close(closed);
+	spg_chan_unref(closed); /* the subscription has it */
+	for (int i = 0; i < 3; i++) {
+		kill(getpid(), SIGUSR1);
+		T_EQ(next(c), SIGUSR1);
+	}
+	/* The last one got it last: the others have theirs, or dropped it. */
+	T_EQ(next(one), SIGUSR1);
+	nothing_in(one);
+	nothing_in(none);
+	T_ERR(spg_chan_try_recv(closed, &number), -EPIPE);
+	/* What is left is for the end of the runtime. */
+	spg_chan_unref(none);
+	spg_chan_unref(one);
+	*(spg_chan **)arg = c;
+	return 0;
+}
+
+START_TEST(a_full_channel_drops_and_the_runtimes_end_stops_all)
+{
+	spg_chan *c;
+	int number, before;
+
+	t_run((unsigned)_i, full, &c);
+	before = t_fds_count();
+	spg_chan_unref(c);
+	t_run((unsigned)_i, full, &c);
+	T_EQ(t_fds_count(), before);
+	T_OK(is_default(SIGUSR1));
+	T_EQ(spg__signals_subscribed(), 0);
+	T_ERR(spg_chan_try_recv(c, &number), -EAGAIN); /* not closed */
+	T_EQ(spg_signal_stop(c), 0);
+	number = SIGUSR1;
+	T_ERR(spg_signal_notify(c, &number, 1), -ESRCH);
+	spg_chan_unref(c);
+}
+END_TEST
+
+/* Goal: what was there before is called, as it expects to be, and is back at the end. */
+static _Atomic int plain_calls, info_calls, over_calls;
+static struct sigaction over;
+
+static void on_plain(int number)
+{
+	sigset_t now;
+
+	T_EQ(number, SIGUSR1);
+	T_EQ(pthread_sigmask(SIG_BLOCK, NULL, &now), 0);
+	T_OK(sigismember(&now, SIGWINCH));
+	atomic_fetch_add(&plain_calls, 1);
+	errno = ENOTTY; /* ours to restore */
+}
+
+static void on_info(int number, siginfo_t *info, void *context)
+{
+	T_EQ(number, SIGUSR2);
+	T_EQ(info->si_signo, SIGUSR2);
+	T_OK(context != NULL);
+	atomic_fetch_add(&info_calls, 1);
+}
+
+/* Set over the library's, and calls what was there. */
+static void on_over(int number, siginfo_t *info, void *context)
+{
+	atomic_fetch_add(&over_calls, 1);
+	over.sa_sigaction(number, info, context);
+}
+
+static void same_action(int number, const struct sigaction *expected)
+{
+	struct sigaction now;
+
+	T_EQ(sigaction(number, NULL, &now), 0);
+	T_OK(now.sa_handler == expected->sa_handler);
+	T_EQ(now.sa_flags & (SA_SIGINFO | SA_RESTART | SA_NODEFER),
+	     expected->sa_flags & (SA_SIGINFO | SA_RESTART | SA_NODEFER));
+	T_EQ(sigismember(&now.sa_mask, SIGWINCH), sigismember(&expected->sa_mask, SIGWINCH));
+}
+
+static void handlers_over(spg_chan *c)
+{
+	struct sigaction action = { .sa_sigaction = on_over, .sa_flags = SA_SIGINFO };
+
+	notify(c, SIGHUP);
+	T_EQ(sigaction(SIGHUP, &action, &over), 0);
+	kill(getpid(), SIGHUP);
+	T_EQ(next(c), SIGHUP);
+	T_EQ(atomic_load(&over_calls), 1);
+	T_EQ(spg_signal_stop(c), 0);
+	same_action(SIGHUP, &action);
+	kill(getpid(), SIGHUP);
+	T_UNTIL(atomic_load(&over_calls) == 2);
+	nothing_in(c);
+	/* Once more, without a circle. */
+	notify(c, SIGHUP);
+	same_action(SIGHUP, &action);
+	kill(getpid(), SIGHUP);
+	T_EQ(next(c), SIGHUP);
+	T_EQ(spg_signal_stop(c), 0);
+	/* The one over it takes itself away: from then on ours can go. */
+	T_EQ(sigaction(SIGHUP, &over, NULL), 0);
+	notify(c, SIGHUP);
+	T_EQ(spg_signal_stop(c), 0);
+	T_OK(is_default(SIGHUP));
+}
+
+static int chains(void *arg)
+{
+	struct sigaction plain = { .sa_handler = on_plain }, info = { .sa_sigaction = on_info, .sa_flags = SA_SIGINFO | SA_RESTART };
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	spg_chan *c = ints(4);
+
+	(void)arg;
+	atomic_store(&plain_calls, 0);
+	atomic_store(&info_calls, 0);
+	atomic_store(&over_calls, 0);
+	sigaddset(&plain.sa_mask, SIGWINCH);
+	T_EQ(sigaction(SIGUSR1, &plain, NULL), 0);
+	T_EQ(sigaction(SIGUSR2, &info, NULL), 0);
+	T_EQ(sigaction(SIGTERM, &ignore, NULL), 0);
+	notify(c, SIGUSR1);
+	notify(c, SIGUSR2);
+	notify(c, SIGTERM);
+	kill(getpid(), SIGUSR1);
+	T_EQ(next(c), SIGUSR1);
+	T_UNTIL(atomic_load(&plain_calls) == 1);
+	kill(getpid(), SIGUSR2);
+	T_EQ(next(c), SIGUSR2);
+	T_UNTIL(atomic_load(&info_calls) == 1);
+	kill(getpid(), SIGTERM);
+	T_EQ(next(c), SIGTERM);
+	T_EQ(spg_signal_stop(c), 0);
+	same_action(SIGUSR1, &plain);
+	same_action(SIGUSR2, &info);
+	same_action(SIGTERM, &ignore);
+	kill(getpid(), SIGUSR1);
+	T_UNTIL(atomic_load(&plain_calls) == 2);
+	nothing_in(c);
+	handlers_over(c);
+	spg_chan_unref(c);
+	return 0;
+}
+
+START_TEST(handlers_of_the_program_are_called_and_come_back)
+{
+	t_run((unsigned)_i, chains, NULL);
+}
+END_TEST
+
+/* Goal: what cannot be had is refused, and changes nothing. */
+static int refusals(void *arg)
+{
+	static const int bad[] = { 0,	   -1,	   65,	   32,	   33,	    INT32_MAX, INT32_MIN, SIGKILL, SIGSTOP,
+				   SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS,    SIGURG,    SIGVTALRM };
+	spg_chan *c = ints(1), *bytes = spg_chan_new(1, 1);
+	int number = SIGUSR1;
+
+	(void)arg;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		int mixed[] = { SIGUSR1, bad[i] };
+
+		T_ERR(spg_signal_notify(c, &bad[i], 1), -EINVAL);
+		T_ERR(spg_signal_notify(c, mixed, 2), -EINVAL);
+	}
+	T_ERR(spg_signal_notify(NULL, &number, 1), -EINVAL);
+	T_ERR(spg_signal_notify(c, NULL, 1), -EINVAL);
+	T_ERR(spg_signal_notify(bytes, &number, 1), -EINVAL);
+	T_ERR(spg_signal_stop(NULL), -EINVAL);
+	T_OK(is_default(SIGUSR1));
+	T_EQ(spg__signals_subscribed(), 0);
+	for (int nth = 1; nth <= 2; nth++) {
+		int err;
+
+		spg__fault_arm(SPG__FAULT_ALLOC, nth, 1, -ENOMEM);
+		err = spg_signal_notify(c, &number, 1);
+		spg__fault_disarm(SPG__FAULT_ALLOC);
+		T_OK(err == -ENOMEM || (nth > 1 && err == 0));
+		T_EQ(spg__signals_subscribed(), err == 0);
+		T_EQ(is_default(SIGUSR1), err < 0);
+	}
+	T_EQ(spg_signal_stop(c), 0);
+	spg_exit(0);
+	{
+		SPG_SHIELD_SCOPE();
+		T_ERR(spg_signal_notify(c, &number, 1), -ESRCH);
+	}
+	spg_chan_unref(c);
+	spg_chan_unref(bytes);
+	return 0;
+}
+
+START_TEST(what_cannot_be_had_is_refused)
+{
+	spg_chan *c = ints(1);
+	spg_config cfg = t_config((unsigned)_i);
+	int number = SIGUSR1, before = t_fds_count();
+
+	T_ERR(spg_signal_notify(c, &number, 1), -ESRCH);
+	T_EQ(t_fds_count(), before);
+	cfg.dump_signal = SIGVTALRM;
+	T_EQ(t_run_config(&cfg, refusals, NULL), 0);
+	T_EQ(t_fds_count(), before);
+	spg_chan_unref(c);
+}
+END_TEST
+
+/* Goal: without a list all signals come that can; SIGURG does not. */
+static int everything(void *arg)
+{
+	spg_chan *c = ints(64);
+
+	(void)arg;
+	T_EQ(spg_signal_notify(c, NULL, 0), 0);
+	for (int number = 1; number <= 64; number++) {
+		bool had = number != SIGKILL && number != SIGSTOP && number != SIGURG && number != SIGSEGV &&
+			   number != SIGBUS && number != SIGFPE && number != SIGILL && number != SIGTRAP &&
+			   number != SIGSYS && number != 32 && number != 33;
+
+		/* SIGPIPE is blocked here, and SIGCHLD and SIGCONT do more than call a handler. */
+		if (!had || number == SIGPIPE)
+			continue;
+		T_EQ(kill(getpid(), number), 0);
+		T_EQ(next(c), number);
+	}
+	T_EQ(spg_signal_stop(c), 0);
+	T_OK(is_default(SIGTERM) && is_default(SIGRTMAX) && is_default(SIGWINCH));
+	spg_chan_unref(c);
+	return 0;
+}
+
+START_TEST(without_a_list_all_signals_come)
+{
+	no_handlers();
+	t_run((unsigned)_i, everything, NULL);
+}
+END_TEST
+
+/* Goal: a signal that comes while the last channel stops is in it, or does its default: never lost. */
+static int rounds(int otherwise)
+{
+	const char *text = getenv("SPG_TEST_ROUNDS");
+
+	return text != NULL ? atoi(text) : otherwise;
+}
+
+struct stopping {
+	_Atomic bool go;
+	unsigned stop_spin, kill_spin;
+};
+
+static void spin(unsigned turns)
+{
+	for (volatile unsigned i = 0; i < turns; i++)
+		continue;
+}
+
+static void *kill_us(void *arg)
+{
+	struct stopping *s = arg;
+
+	while (!atomic_load(&s->go))
+		continue;
+	spin(s->kill_spin);
+	kill(getpid(), SIGTERM);
+	return NULL;
+}
+
+static int stop_in_time(void *arg)
+{
+	struct stopping *s = arg;
+	spg_chan *c = ints(1);
+	pthread_t thread;
+	int number;
+
+	notify(c, SIGTERM);
+	T_EQ(pthread_create(&thread, NULL, kill_us, s), 0);
+	atomic_store(&s->go, true);
+	spin(s->stop_spin);
+	T_EQ(spg_signal_stop(c), 0);
+	if (spg_chan_try_recv(c, &number) == 0)
+		_exit(7);
+	return spg_sleep(3600 * SPG_SEC); /* it is to kill us */
+}
+
+static void stop_round(unsigned shards, uint64_t *seed, int outcomes[2])
+{
+	struct stopping s = { .stop_spin = (unsigned)(t_random(seed) % 8000),
+			      .kill_spin = (unsigned)(t_random(seed) % 4000) };
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		t_run(shards, stop_in_time, &s);
+		_exit(1);
+	}
+	T_EQ(waitpid(pid, &status, 0), pid);
+	T_OK((WIFEXITED(status) && WEXITSTATUS(status) == 7) || (WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM));
+	outcomes[WIFEXITED(status)]++;
+}
+
+START_TEST(a_signal_during_the_stop_is_not_lost)
+{
+	uint64_t seed = t_seed();
+	int outcomes[2] = { 0, 0 };
+
+	no_handlers();
+	for (int i = rounds(t_sanitized() ? 20 : 150); i > 0; i--)
+		stop_round((unsigned)_i, &seed, outcomes);
+	fprintf(stderr, "killed %d, in the channel %d\n", outcomes[0], outcomes[1]);
+}
+END_TEST
+
+/* Goal: subscribing and stopping at full speed while signals come: no crash, no loss, no leak. */
+static _Atomic bool over_now;
+
+static void *shower(void *arg)
+{
+	(void)arg;
+	while (!atomic_load(&over_now)) {
+		kill(getpid(), SIGUSR1);
+		sched_yield();
+	}
+	return NULL;
+}
+
+static int churn(void *arg)
+{
+	int number, n = rounds(t_sanitized() ? 100 : 400);
+
+	(void)arg;
+	for (int i = 0; i < n; i++) {
+		spg_chan *c = ints(1);
+
+		notify(c, SIGUSR1);
+		if (i % 4 == 0)
+			T_EQ(next(c), SIGUSR1);
+		else if (i % 4 == 1)
+			spg_yield();
+		T_EQ(spg_signal_stop(c), 0);
+		(void)spg_chan_try_recv(c, &number);
+		spg_yield();
+		nothing_in(c);
+		spg_chan_unref(c);
+	}
+	return 0;
+}
+
+static int churn_main(void *arg)
+{
+	spg_group *group = spg_group_new(0);
+	pthread_t thread;
+
+	(void)arg;
+	atomic_store(&over_now, false);
+	T_EQ(pthread_create(&thread, NULL, shower, NULL), 0);
+	for (int i = 0; i < 6; i++)
+		T_EQ(spg_group_go(group, churn, NULL), 0);
+	T_EQ(spg_group_wait(group), 0);
+	spg_group_free(group);
+	atomic_store(&over_now, true);
+	T_EQ(pthread_join(thread, NULL), 0);
+	T_EQ(spg__signals_subscribed(), 0);
+	return 0;
+}
+
+START_TEST(subscriptions_come_and_go_in_a_shower_of_signals)
+{
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	int before;
+
+	T_EQ(sigaction(SIGUSR1, &ignore, NULL), 0);
+	t_run((unsigned)_i, churn_main, NULL);
+	before = t_fds_count();
+	t_run((unsigned)_i, churn_main, NULL);
+	T_EQ(t_fds_count(), before);
+	same_action(SIGUSR1, &ignore);
+}
+END_TEST
+
+/* Goal: a signal arrives while a shard computes, and the kick goes on beside. */
+static _Atomic bool arrived;
+
+static int receive(void *arg)
+{
+	T_EQ(next(arg), SIGUSR1);
+	atomic_store(&arrived, true);
+	return 0;
+}
+
+static int compute_main(void *arg)
+{
+	spg_group *group = spg_group_new(0);
+	spg_chan *c = ints(1);
+
+	(void)arg;
+	atomic_store(&arrived, false);
+	notify(c, SIGUSR1);
+	T_EQ(spg_group_go(group, receive, c), 0);
+	spg_yield(); /* the reader waits, on this shard or another */
+	kill(getpid(), SIGUSR1);
+	while (!atomic_load(&arrived))
+		continue; /* no call of the library */
+	T_EQ(spg_group_wait(group), 0);
+	spg_group_free(group);
+	T_EQ(spg_signal_stop(c), 0);
+	spg_chan_unref(c);
+	return 0;
+}
+
+START_TEST(a_signal_arrives_while_a_shard_computes)
+{
+	if (t_tsan())
+		T_SKIP("ThreadSanitizer holds signals back");
+	if (_i == 1)
+		return; /* nobody else could run */
+	t_run((unsigned)_i, compute_main, NULL);
+}
+END_TEST
+
+/* Goal: the recipe of spg/signal.h: SIGTERM lets the open connection finish, and ends the server. */
+static void handler(int fd, void *arg)
+{
+	char byte;
+
+	(void)arg;
+	T_EQ(spg_write(fd, "a", 1), 1);
+	T_EQ(spg_read(fd, &byte, 1), 1); /* the server drains meanwhile */
+	T_EQ(byte, 'b');
+	T_EQ(spg_write(fd, "c", 1), 1);
+	spg_close(fd);
+}
+
+static int server(void *listener)
+{
+	return spg_serve((int)(intptr_t)listener, handler, NULL, NULL);
+}
+
+static int recipe(void *listener)
+{
+	static const int ends[] = { SIGINT, SIGTERM };
+	spg_chan *signals = spg_chan_new(sizeof(int), 1);
+	spg_group *serving = spg_group_new(0);
+	int number, err;
+
+	err = spg_signal_notify(signals, ends, 2);
+	if (err == 0)
+		err = spg_group_go(serving, server, listener);
+	if (err == 0)
+		err = spg_chan_recv(signals, &number);
+	spg_signal_stop(signals);
+	spg_group_free(serving); /* cancels, and waits until it has drained */
+	spg_chan_unref(signals);
+	return err;
+}
+
+static int client(void *arg)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	char address[128], byte;
+	int fd;
+
+	T_EQ(getsockname((int)(intptr_t)arg, (struct sockaddr *)&sa, &len), 0);
+	T_OK(spg_sockaddr_str((struct sockaddr *)&sa, address, sizeof(address)) > 0);
+	fd = spg_dial("tcp", address, NULL);
+	T_OK(fd >= 0);
+	T_EQ(spg_read(fd, &byte, 1), 1);
+	T_EQ(kill(getpid(), SIGTERM), 0);
+	T_UNTIL(is_default(SIGTERM)); /* stopped: it drains, or is about to */
+	T_EQ(spg_write(fd, "b", 1), 1);
+	T_EQ(spg_read(fd, &byte, 1), 1);
+	T_EQ(byte, 'c');
+	T_EQ(spg_read(fd, &byte, 1), 0);
+	return spg_close(fd);
+}
+
+static int recipe_main(void *arg)
+{
+	spg_group *group = spg_group_new(0);
+	int listener = spg_listen("tcp", "127.0.0.1:0", NULL);
+
+	(void)arg;
+	T_OK(listener >= 0);
+	T_EQ(spg_group_go(group, recipe, (void *)(intptr_t)listener), 0);
+	T_EQ(spg_group_go(group, client, (void *)(intptr_t)listener), 0);
+	T_EQ(spg_group_wait(group), 0);
+	spg_group_free(group);
+	return spg_close(listener);
+}
+
+START_TEST(a_server_drains_on_sigterm)
+{
+	no_handlers();
+	t_run((unsigned)_i, recipe_main, NULL);
+}
+END_TEST
+
+T_MAIN(T_SHARDS(a_signal_arrives_wherever_it_is_sent), T_SHARDS(each_channel_gets_what_it_asked_for),
+       T_SHARDS(a_full_channel_drops_and_the_runtimes_end_stops_all),
+       T_SHARDS(handlers_of_the_program_are_called_and_come_back), T_SHARDS(what_cannot_be_had_is_refused),
+       T_SHARDS(without_a_list_all_signals_come), T_SHARDS(a_signal_during_the_stop_is_not_lost),
+       T_SHARDS(subscriptions_come_and_go_in_a_shower_of_signals),
+       T_SHARDS(a_signal_arrives_while_a_shard_computes), T_SHARDS(a_server_drains_on_sigterm))
