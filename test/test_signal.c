@@ -417,7 +417,7 @@ static int rounds(int otherwise)
 }
 
 struct stopping {
-	_Atomic bool go;
+	_Atomic bool ready, go;
 	unsigned stop_spin, kill_spin;
 };
 
@@ -431,6 +431,7 @@ static void *kill_us(void *arg)
 {
 	struct stopping *s = arg;
 
+	atomic_store(&s->ready, true);
 	while (!atomic_load(&s->go))
 		continue;
 	spin(s->kill_spin);
@@ -447,6 +448,7 @@ static int stop_in_time(void *arg)
 
 	notify(c, SIGTERM);
 	T_EQ(pthread_create(&thread, NULL, kill_us, s), 0);
+	T_UNTIL(atomic_load(&s->ready));
 	atomic_store(&s->go, true);
 	spin(s->stop_spin);
 	T_EQ(spg_signal_stop(c), 0);
@@ -457,8 +459,9 @@ static int stop_in_time(void *arg)
 
 static void stop_round(unsigned shards, uint64_t *seed, int outcomes[2])
 {
-	struct stopping s = { .stop_spin = (unsigned)(t_random(seed) % 8000),
-			      .kill_spin = (unsigned)(t_random(seed) % 4000) };
+	/* The signal is under way for 10 to 100 us. */
+	struct stopping s = { .stop_spin = (unsigned)(t_random(seed) % 150000),
+			      .kill_spin = (unsigned)(t_random(seed) % 1000) };
 	int status;
 	pid_t pid = fork();
 
@@ -480,6 +483,43 @@ START_TEST(a_signal_during_the_stop_is_not_lost)
 	for (int i = rounds(t_sanitized() ? 20 : 150); i > 0; i--)
 		stop_round((unsigned)_i, &seed, outcomes);
 	fprintf(stderr, "killed %d, in the channel %d\n", outcomes[0], outcomes[1]);
+}
+END_TEST
+
+/* Goal: our handler, when nobody wants the signal any more, has it do what it does by default. */
+static void on_over_default(int number, siginfo_t *info, void *context)
+{
+	signal(number, SIG_DFL);
+	over.sa_sigaction(number, info, context); /* ours, as if it came late */
+}
+
+static int late_main(void *arg)
+{
+	struct sigaction action = { .sa_sigaction = on_over_default, .sa_flags = SA_SIGINFO };
+	spg_chan *c = ints(1);
+
+	(void)arg;
+	notify(c, SIGTERM);
+	T_EQ(sigaction(SIGTERM, &action, &over), 0);
+	T_EQ(spg_signal_stop(c), 0);
+	T_EQ(kill(getpid(), SIGTERM), 0);
+	return spg_sleep(3600 * SPG_SEC);
+}
+
+START_TEST(a_signal_that_nobody_wants_any_more_does_its_default)
+{
+	int status;
+	pid_t pid;
+
+	no_handlers();
+	pid = fork();
+	if (pid == 0) {
+		t_run((unsigned)_i, late_main, NULL);
+		_exit(1);
+	}
+	T_EQ(waitpid(pid, &status, 0), pid);
+	T_OK(WIFSIGNALED(status));
+	T_EQ(WTERMSIG(status), SIGTERM);
 }
 END_TEST
 
@@ -672,5 +712,6 @@ T_MAIN(T_SHARDS(a_signal_arrives_wherever_it_is_sent), T_SHARDS(each_channel_get
        T_SHARDS(a_full_channel_drops_and_the_runtimes_end_stops_all),
        T_SHARDS(handlers_of_the_program_are_called_and_come_back), T_SHARDS(what_cannot_be_had_is_refused),
        T_SHARDS(without_a_list_all_signals_come), T_SHARDS(a_signal_during_the_stop_is_not_lost),
+       T_SHARDS(a_signal_that_nobody_wants_any_more_does_its_default),
        T_SHARDS(subscriptions_come_and_go_in_a_shower_of_signals),
        T_SHARDS(a_signal_arrives_while_a_shard_computes), T_SHARDS(a_server_drains_on_sigterm))
