@@ -353,7 +353,7 @@ static bool wait_drained(void)
 static int stop(void)
 {
 	spg__ctx_end(spg__ctx_root(), -ECANCELED);
-	spg__signals_stop();
+	spg__signals_close();
 	/* seq_cst: coroutines born from here on start interrupted. */
 	atomic_store_explicit(&spg__sched.stopping, true, memory_order_seq_cst);
 	SPG_CHECK(spg__shard_enter_foreign() != NULL);

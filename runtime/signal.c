@@ -98,7 +98,7 @@ static bool note(int number)
 	wanted = (atomic_load_explicit(&sig.wanted, memory_order_seq_cst) & bit(number)) != 0;
 	if (wanted) {
 		atomic_fetch_or_explicit(&sig.pending, bit(number), memory_order_seq_cst);
-		/* A full counter means that the reader is about to look. */
+		/* relaxed: stored before `wanted`. A full counter means that the reader is about to look. */
 		(void)!write(atomic_load_explicit(&sig.event_fd, memory_order_relaxed), &(uint64_t){ 1 },
 			     sizeof(uint64_t));
 	}
@@ -433,7 +433,7 @@ void spg__signals_start(int kick_signal, int dump_signal)
 	pthread_mutex_unlock(&sig.mutex);
 }
 
-void spg__signals_stop(void)
+void spg__signals_close(void)
 {
 	pthread_mutex_lock(&sig.mutex);
 	sig.started = false;

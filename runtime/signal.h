@@ -10,7 +10,7 @@
 void spg__signals_start(int kick_signal, int dump_signal);
 
 /* The root context has ended: from here on there are no new subscriptions. */
-void spg__signals_stop(void);
+void spg__signals_close(void);
 
 /* No coroutine lives. */
 void spg__signals_fini(void);

@@ -1,5 +1,7 @@
 #include "test/process.h"
 
+#include <sys/ptrace.h>
+
 /* Goal: a wait that fails leaves the process to the caller; signals reach it until it is reaped. */
 static int impatient(void *arg)
 {
@@ -54,6 +56,56 @@ START_TEST(a_wait_that_fails_leaves_the_process_to_the_caller)
 	impatient(NULL);
 	t_run((unsigned)_i, impatient, NULL);
 	t_run((unsigned)_i, thread_main, &fn);
+}
+END_TEST
+
+/* Goal: one that a debugger holds on to after its end is waited for until it lets go. */
+static int traced_main(void *arg)
+{
+	struct shell s;
+	spg_process *p;
+	int ready[2], go[2], in, status;
+	char byte = 0;
+	pid_t tracer;
+
+	T_EQ(pipe2(ready, O_CLOEXEC), 0);
+	T_EQ(pipe2(go, O_CLOEXEC), 0);
+	shell(&s, "read x; exit 4")->stdin_fd = SPG_STDIO_PIPE;
+	T_EQ(spg_process_start(&s.opts, &p), 0);
+	in = spg_process_take_fd(p, 0);
+	tracer = fork();
+	if (tracer == 0) {
+		byte = ptrace(PTRACE_SEIZE, spg_process_pid(p), NULL, NULL) == 0 ? 'y' : 'n';
+		_exit(write(ready[1], &byte, 1) != 1 || read(go[0], &byte, 1) != 1);
+	}
+	T_EQ(spg_read(ready[0], &byte, 1), 1);
+	*(bool *)arg = byte == 'y';
+	T_EQ(spg_close(in), 0);
+	if (byte == 'y') {
+		SPG_TIMEOUT_SCOPE(50 * SPG_MS);
+		T_ERR(spg_process_wait(p, &status), -ETIMEDOUT);
+	}
+	T_EQ(write(go[1], "g", 1), 1);
+	T_EQ(spg_process_wait(p, &status), 0);
+	T_EQ(status, 4 << 8);
+	T_EQ(waitpid(tracer, &status, 0), tracer);
+	T_EQ(status, 0);
+	spg_process_free(p);
+	for (int i = 0; i < 2; i++) {
+		close(ready[i]);
+		close(go[i]);
+	}
+	return 0;
+}
+
+START_TEST(one_that_a_debugger_holds_is_waited_for)
+{
+	bool traced = false;
+
+	t_run((unsigned)_i, traced_main, &traced);
+	traced_main(&traced);
+	if (!traced)
+		T_SKIP("ptrace is not allowed");
 }
 END_TEST
 
@@ -370,7 +422,7 @@ START_TEST(a_status_that_others_took_is_unknown)
 END_TEST
 
 T_MAIN(T_SHARDS(a_wait_that_fails_leaves_the_process_to_the_caller),
-       T_SHARDS(all_who_wait_get_the_status),
+       T_SHARDS(one_that_a_debugger_holds_is_waited_for), T_SHARDS(all_who_wait_get_the_status),
        T_SHARDS(a_deadline_kills_the_whole_group), T_SHARDS(a_group_is_killed_without_its_leader),
        T_SHARDS(output_has_a_limit),
        T_SHARDS(a_freed_process_is_gone),
