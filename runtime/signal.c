@@ -10,7 +10,8 @@
  *      back; clear the bit of `wanted`; wait until `handlers` is 0; send what is pending.
  *      So a handler either saw the bit, and its signal is sent before the end returns; or it
  *      sees that nobody wants it. Then it was on its way when the disposition changed, and
- *      is raised anew, to do what it does now.
+ *      looks at what that is now: the default, for which it raises the signal anew; or ours
+ *      again.
  * SG3  The first subscription of a signal begins the other way round: the channel is in the
  *      list and the bit set before the handler is there. So nothing is lost after the call.
  * SG4  The eventfd is closed with no subscription left and `handlers` 0 after that: no
@@ -20,6 +21,8 @@
  * SG6  A disposition that is not ours any more stays, and the signal keeps `installed`: ours may
  *      be called by the handler over it. To install ours once more, over that one, would be a
  *      circle.
+ *
+ * SG2 to SG5 are model-checked: test/model_signal.c.
  *
  * Rejected: signalfd, for which every thread of the program would have to block the signal.
  */
@@ -89,6 +92,8 @@ static int take_number(uint64_t *set)
 	return number;
 }
 
+static void on_signal(int number, siginfo_t *info, void *context);
+
 /* SG2. false: nobody wants it. */
 static bool note(int number)
 {
@@ -106,13 +111,17 @@ static bool note(int number)
 	return wanted;
 }
 
-/* SG2: came when ours was being replaced by the default. */
-static void raise_anew(int number)
+/* SG2: on its way when nobody wanted it any more. */
+static void look_again(int number)
 {
 	struct sigaction now;
 
-	if (sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+	if (sigaction(number, NULL, &now) != 0)
+		return;
+	if (now.sa_handler == SIG_DFL)
 		raise(number); /* blocked until we return */
+	else if (now.sa_sigaction == on_signal)
+		(void)note(number); /* SG3: subscribed to anew, and wanted before ours was there */
 }
 
 /* On any thread, wherever it was. */
@@ -130,7 +139,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
 	else if (plain != NULL)
 		plain(number);
 	else if (!wanted)
-		raise_anew(number);
+		look_again(number);
 	errno = saved;
 }
 
@@ -348,7 +357,8 @@ static int subscribe(struct spg_chan *c, uint64_t signals)
 	sub = sub_of(c);
 	if (sub == NULL)
 		return -ENOMEM;
-	/* SG3 */
+	deliver(); /* what came before is not for this one */
+	/* SG3. */
 	sub->signals |= signals;
 	/* seq_cst [SG-a]. */
 	atomic_fetch_or_explicit(&sig.wanted, signals, memory_order_seq_cst);
