@@ -1,5 +1,6 @@
 #include "test/process.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 /* Goal: the status is waitpid's, from coroutines and from threads, with and without a runtime. */
@@ -118,6 +119,21 @@ START_TEST(a_program_that_cannot_run_is_an_error_of_the_start)
 	before = t_fds_count();
 	t_run((unsigned)_i, errors, NULL);
 	T_EQ(t_fds_count(), before);
+}
+END_TEST
+
+/* Goal: the limit on processes is an error of the start. */
+START_TEST(too_many_processes_are_refused)
+{
+	struct rlimit none = { 0, 0 };
+	struct shell s;
+	spg_process *p;
+
+	T_EQ(setrlimit(RLIMIT_NPROC, &none), 0);
+	if (geteuid() == 0) /* whom the limit does not bind */
+		T_EQ(setresuid(65534, 65534, 65534), 0);
+	T_ERR(spg_process_start(shell(&s, "true"), &p), -EAGAIN);
+	no_children();
 }
 END_TEST
 
@@ -367,7 +383,8 @@ static int fresh_signals(void *arg)
 
 	(void)arg;
 	/* libc leaves two of its own, 32 and 33, ignored. */
-	output_is(shell(&s, "grep -E '^Sig(Blk|Ign):' /proc/self/status | tr -d '\\t' | sed s/180000000$/000000000/"),
+	output_is(shell(&s, "grep -E '^Sig(Blk|Ign):' /proc/self/status | tr -d '\\t' |"
+			    "sed s/180000000$/000000000/"),
 		  "SigBlk:0000000000000000\nSigIgn:0000000000000000\n");
 	output_is(shell(&s, "test $(cut -d' ' -f5 /proc/$$/stat) = $$"), "");
 	snprintf(expected, sizeof(expected), "%d\n", (int)getpgrp());
@@ -456,7 +473,7 @@ END_TEST
 
 T_MAIN(T_SHARDS(a_status_tells_how_a_process_ended),
        T_SHARDS(a_program_that_cannot_run_is_an_error_of_the_start),
-       T_TEST(bad_options_are_refused),
+       T_TEST(too_many_processes_are_refused), T_TEST(bad_options_are_refused),
        T_SHARDS(a_program_finds_the_surroundings_asked_for),
        T_SHARDS(a_child_has_the_descriptors_asked_for_and_no_others),
        T_TEST(closed_standard_descriptors_are_no_trap),

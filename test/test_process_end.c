@@ -11,6 +11,10 @@ static int impatient(void *arg)
 	int status = -1;
 
 	(void)arg;
+	{
+		SPG_TIMEOUT_SCOPE(0);
+		T_ERR(spg_process_start(shell(&s, "true"), &p), -ETIMEDOUT);
+	}
 	leash_make(&leash);
 	leash_on(&leash, shell(&s, "exec sleep 1000"));
 	T_EQ(spg_process_start(&s.opts, &p), 0);
@@ -222,7 +226,8 @@ static int left_behind(void *arg)
 	int status = -1;
 
 	/* The one in the background sees the shell end, and says so. */
-	leash_on(arg, shell(&s, "(until grep -q '^State:.Z' /proc/$$/status; do :; done; printf x >&3; sleep 1000) & exit 3"));
+	leash_on(arg, shell(&s, "(until grep -q '^State:.Z' /proc/$$/status; do :; done; printf x >&3;"
+				"sleep 1000) & exit 3"));
 	T_ERR(spg_process_output(&s.opts, &out, &n, &status), -ECANCELED);
 	T_OK(WIFEXITED(status));
 	T_EQ(WEXITSTATUS(status), 3);

@@ -2,6 +2,7 @@
 
 #include "coro/fault.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 /* Calls the function on a thread of its own. */
@@ -217,7 +218,8 @@ static void handlers_over(spg_chan *c)
 
 static int chains(void *arg)
 {
-	struct sigaction plain = { .sa_handler = on_plain }, info = { .sa_sigaction = on_info, .sa_flags = SA_SIGINFO | SA_RESTART };
+	struct sigaction plain = { .sa_handler = on_plain };
+	struct sigaction info = { .sa_sigaction = on_info, .sa_flags = SA_SIGINFO | SA_RESTART };
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	spg_chan *c = ints(4);
 
@@ -312,6 +314,38 @@ START_TEST(what_cannot_be_had_is_refused)
 	T_EQ(t_run_config(&cfg, refusals, NULL), 0);
 	T_EQ(t_fds_count(), before);
 	spg_chan_unref(c);
+}
+END_TEST
+
+/* Goal: without room for the reader, or a descriptor, a subscription fails and leaves nothing. */
+static int no_room(void *arg)
+{
+	spg_chan *c = ints(1);
+	struct rlimit limit, none;
+	int number = SIGUSR1;
+
+	T_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 0;
+	T_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+	T_ERR(spg_signal_notify(c, &number, 1), -EMFILE);
+	T_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	T_ERR(spg_signal_notify(c, &number, 1), -EAGAIN);
+	T_EQ(spg__signals_subscribed(), 0);
+	T_OK(is_default(SIGUSR1));
+	spg_chan_unref(c);
+	(void)arg;
+	return 0;
+}
+
+START_TEST(without_room_a_subscription_fails)
+{
+	spg_config cfg = t_config((unsigned)_i);
+	int before = t_fds_count();
+
+	cfg.coroutines_max = 1;
+	T_EQ(t_run_config(&cfg, no_room, NULL), 0);
+	T_EQ(t_fds_count(), before);
 }
 END_TEST
 
@@ -467,5 +501,5 @@ END_TEST
 T_MAIN(T_SHARDS(a_signal_arrives_wherever_it_is_sent), T_SHARDS(each_channel_gets_what_it_asked_for),
        T_SHARDS(a_full_channel_drops_and_the_runtimes_end_stops_all),
        T_SHARDS(handlers_of_the_program_are_called_and_come_back), T_SHARDS(what_cannot_be_had_is_refused),
-       T_SHARDS(without_a_list_all_signals_come), T_SHARDS(a_signal_arrives_while_a_shard_computes),
+       T_SHARDS(without_room_a_subscription_fails), T_SHARDS(without_a_list_all_signals_come), T_SHARDS(a_signal_arrives_while_a_shard_computes),
        T_SHARDS(a_server_drains_on_sigterm))
