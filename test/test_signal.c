@@ -501,5 +501,6 @@ END_TEST
 T_MAIN(T_SHARDS(a_signal_arrives_wherever_it_is_sent), T_SHARDS(each_channel_gets_what_it_asked_for),
        T_SHARDS(a_full_channel_drops_and_the_runtimes_end_stops_all),
        T_SHARDS(handlers_of_the_program_are_called_and_come_back), T_SHARDS(what_cannot_be_had_is_refused),
-       T_SHARDS(without_room_a_subscription_fails), T_SHARDS(without_a_list_all_signals_come), T_SHARDS(a_signal_arrives_while_a_shard_computes),
+       T_SHARDS(without_room_a_subscription_fails), T_SHARDS(without_a_list_all_signals_come),
+       T_SHARDS(a_signal_arrives_while_a_shard_computes),
        T_SHARDS(a_server_drains_on_sigterm))
