@@ -55,9 +55,9 @@ struct subscription {
 static struct {
 	pthread_mutex_t mutex;
 	struct spg__list list;
-	/* A runtime runs; the numbers one can have; those whose handler is ours; a reader lives. */
+	/* A runtime runs; the numbers it uses itself; those whose handler is ours; a reader lives. */
 	bool started;
-	uint64_t catchable, installed;
+	uint64_t reserved, installed;
 	bool reading;
 	/* What our handlers replaced. */
 	struct sigaction previous[SIGNAL_MAX + 1];
@@ -148,7 +148,7 @@ static bool is_function(const struct sigaction *action)
 	return (action->sa_flags & SA_SIGINFO) || (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
 }
 
-/* Under the mutex. A catchable one. */
+/* Under the mutex. One that is to be had. */
 static void install(int number)
 {
 	struct sigaction *previous = &sig.previous[number];
@@ -275,8 +275,11 @@ static void reader_main(void *arg)
 	int fd = (int)(intptr_t)arg;
 	uint64_t count;
 
-	while (serve(spg_read(fd, &count, sizeof(count)) < 0))
-		continue;
+	ssize_t n;
+
+	do
+		n = spg_read(fd, &count, sizeof(count));
+	while (serve(n < 0 && n != -EINTR));
 }
 
 static int start_reader(void)
@@ -367,17 +370,40 @@ static int subscribe(struct spg_chan *c, uint64_t signals)
 	return 0;
 }
 
-/* 0: one of them is not to be had. */
+/* Under the mutex. */
+static bool to_be_had(int number)
+{
+	static const int never[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
+	struct sigaction now;
+
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
+		if (number == never[i])
+			return false;
+	}
+	/* libc says no to its own. */
+	return bit(number) != 0 && (bit(number) & sig.reserved) == 0 && sigaction(number, NULL, &now) == 0;
+}
+
+/* Under the mutex. 0: one of them is not to be had. */
 static uint64_t set_of(const int *signals, size_t n)
 {
 	uint64_t set = 0;
 
-	if (n == 0)
-		return sig.catchable & ~bit(SIGURG);
 	for (size_t i = 0; i < n; i++) {
-		if ((bit(signals[i]) & sig.catchable) == 0)
+		if (!to_be_had(signals[i]))
 			return 0;
 		set |= bit(signals[i]);
+	}
+	return set;
+}
+
+static uint64_t set_of_all(void)
+{
+	uint64_t set = 0;
+
+	for (int number = 1; number <= SIGNAL_MAX; number++) {
+		if (number != SIGURG && to_be_had(number))
+			set |= bit(number);
 	}
 	return set;
 }
@@ -393,7 +419,7 @@ int spg_signal_notify(spg_chan *c, const int *signals, size_t n)
 	if (!sig.started) {
 		err = -ESRCH;
 	} else {
-		set = set_of(signals, n);
+		set = n > 0 ? set_of(signals, n) : set_of_all();
 		if (set != 0)
 			err = subscribe(c, set);
 	}
@@ -419,26 +445,10 @@ int spg_signal_stop(spg_chan *c)
 	return 0;
 }
 
-/* What a process may be sent and can do without, for subscribers. */
-static uint64_t catchable(void)
-{
-	static const int never[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
-	uint64_t set = 0;
-	struct sigaction now;
-
-	for (int number = 1; number <= SIGNAL_MAX; number++) {
-		if (sigaction(number, NULL, &now) == 0) /* not so for libc's own */
-			set |= bit(number);
-	}
-	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
-		set &= ~bit(never[i]);
-	return set;
-}
-
 void spg__signals_start(int kick_signal, int dump_signal)
 {
 	pthread_mutex_lock(&sig.mutex);
-	sig.catchable = catchable() & ~bit(kick_signal) & ~bit(dump_signal);
+	sig.reserved = bit(kick_signal) | bit(dump_signal);
 	sig.started = true;
 	pthread_mutex_unlock(&sig.mutex);
 }
