@@ -125,14 +125,19 @@ END_TEST
 /* Goal: the limit on processes is an error of the start. */
 START_TEST(too_many_processes_are_refused)
 {
-	struct rlimit none = { 0, 0 };
+	uid_t user = geteuid(), bound = user != 0 ? user : 65534; /* root is not bound by it */
+	struct rlimit before, none;
 	struct shell s;
 	spg_process *p;
 
+	T_EQ(getrlimit(RLIMIT_NPROC, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
 	T_EQ(setrlimit(RLIMIT_NPROC, &none), 0);
-	if (geteuid() == 0) /* whom the limit does not bind */
-		T_EQ(setresuid(65534, 65534, 65534), 0);
+	T_EQ(setresuid(bound, bound, user), 0);
 	T_ERR(spg_process_start(shell(&s, "true"), &p), -EAGAIN);
+	T_EQ(setresuid(user, user, user), 0);
+	T_EQ(setrlimit(RLIMIT_NPROC, &before), 0);
 	no_children();
 }
 END_TEST
