@@ -21,6 +21,8 @@
  * SG6  A disposition that is not ours any more stays, and the signal keeps `installed`: ours may
  *      be called by the handler over it. To install ours once more, over that one, would be a
  *      circle.
+ * SG7  Our handler blocks all signals, so that however many come at once need one frame of the
+ *      alternate stack. The handler it calls after gets the mask it would have had.
  *
  * SG2 to SG5 are model-checked: test/model_signal.c.
  *
@@ -40,7 +42,10 @@
 #include <signal.h>
 #include <spg/io.h>
 #include <spg/signal.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 /* Numbers are 1 to 64: a bit each. */
@@ -71,12 +76,17 @@ static struct {
 	struct {
 		_Atomic(void (*)(int)) plain;
 		_Atomic(void (*)(int, siginfo_t *, void *)) info;
+		_Atomic uint64_t mask;
 	} chain[SIGNAL_MAX + 1];
 } sig = {
 	.mutex = PTHREAD_MUTEX_INITIALIZER,
 	.list = { &sig.list, &sig.list },
 	.event_fd = -1,
 };
+
+/* What a program does to itself. */
+static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
+#define FAULTS (sizeof(faults) / sizeof(faults[0]))
 
 static uint64_t bit(int number)
 {
@@ -124,6 +134,20 @@ static void look_again(int number)
 		(void)note(number); /* SG3: subscribed to anew, and wanted before ours was there */
 }
 
+/*
+ * SG7: as if the kernel had called it: what was blocked where the signal came, and what it
+ * asked to have blocked. The return from ours puts back the former.
+ */
+static void unblock_for(int number, const ucontext_t *context)
+{
+	uint64_t mask;
+
+	memcpy(&mask, &context->uc_sigmask, sizeof(mask)); /* the kernel's part of it */
+	/* relaxed: stored before the handler was installed. */
+	mask |= atomic_load_explicit(&sig.chain[number].mask, memory_order_relaxed);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+}
+
 /* On any thread, wherever it was. */
 static void on_signal(int number, siginfo_t *info, void *context)
 {
@@ -134,6 +158,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
 		atomic_load_explicit(&sig.chain[number].info, memory_order_relaxed);
 	void (*plain)(int) = atomic_load_explicit(&sig.chain[number].plain, memory_order_relaxed);
 
+	if (with_info != NULL || plain != NULL)
+		unblock_for(number, context);
 	if (with_info != NULL)
 		with_info(number, info, context);
 	else if (plain != NULL)
@@ -148,30 +174,37 @@ static bool is_function(const struct sigaction *action)
 	return (action->sa_flags & SA_SIGINFO) || (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
 }
 
+/* Before the handler is there. */
+static void set_chain(int number, const struct sigaction *action)
+{
+	bool info = (action->sa_flags & SA_SIGINFO) != 0, function = is_function(action);
+	uint64_t mask;
+
+	memcpy(&mask, &action->sa_mask, sizeof(mask));
+	if (!(action->sa_flags & SA_NODEFER))
+		mask |= bit(number);
+	atomic_store_explicit(&sig.chain[number].mask, mask, memory_order_relaxed);
+	atomic_store_explicit(&sig.chain[number].plain, function && !info ? action->sa_handler : NULL,
+			      memory_order_relaxed);
+	atomic_store_explicit(&sig.chain[number].info, function && info ? action->sa_sigaction : NULL,
+			      memory_order_relaxed);
+}
+
 /* Under the mutex. One that is to be had. */
 static void install(int number)
 {
 	struct sigaction *previous = &sig.previous[number];
-	struct sigaction ours = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
-	bool chained;
+	struct sigaction ours = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
 	if (sig.installed & bit(number)) /* SG6, or another channel's */
 		return;
 	SPG_CHECK(sigaction(number, NULL, previous) == 0);
-	chained = is_function(previous);
-	atomic_store_explicit(&sig.chain[number].plain,
-			      chained && !(previous->sa_flags & SA_SIGINFO) ? previous->sa_handler : NULL,
-			      memory_order_relaxed);
-	atomic_store_explicit(&sig.chain[number].info,
-			      chained && (previous->sa_flags & SA_SIGINFO) ? previous->sa_sigaction : NULL,
-			      memory_order_relaxed);
-	sigemptyset(&ours.sa_mask);
-	if (chained) { /* it is called as it expects to be */
-		ours.sa_mask = previous->sa_mask;
-		if (!(previous->sa_flags & SA_RESTART))
-			ours.sa_flags &= ~SA_RESTART;
-	}
+	set_chain(number, previous);
+	sigfillset(&ours.sa_mask); /* SG7 */
+	for (size_t i = 0; i < FAULTS; i++)
+		sigdelset(&ours.sa_mask, faults[i]);
 	ours.sa_flags |= previous->sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
+	ours.sa_flags |= is_function(previous) ? previous->sa_flags & SA_RESTART : SA_RESTART;
 	SPG_CHECK(sigaction(number, &ours, NULL) == 0);
 	sig.installed |= bit(number);
 }
@@ -373,15 +406,15 @@ static int subscribe(struct spg_chan *c, uint64_t signals)
 /* Under the mutex. */
 static bool to_be_had(int number)
 {
-	static const int never[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
 	struct sigaction now;
 
-	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
-		if (number == never[i])
+	for (size_t i = 0; i < FAULTS; i++) {
+		if (number == faults[i])
 			return false;
 	}
 	/* libc says no to its own. */
-	return bit(number) != 0 && (bit(number) & sig.reserved) == 0 && sigaction(number, NULL, &now) == 0;
+	return number != SIGKILL && number != SIGSTOP && bit(number) != 0 &&
+	       (bit(number) & sig.reserved) == 0 && sigaction(number, NULL, &now) == 0;
 }
 
 /* Under the mutex. 0: one of them is not to be had. */

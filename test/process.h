@@ -7,6 +7,7 @@
 #include "test/t.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -88,6 +89,17 @@ static inline void leash_wait(struct leash *leash)
 		close(leash->fds[1]);
 	T_EQ(spg_read(leash->fds[0], &byte, 1), 0);
 	spg_close(leash->fds[0]);
+}
+
+/* What a thread keeps for its waits is there from the first one on. */
+static inline void wait_once(void)
+{
+	int fds[2];
+
+	T_EQ(pipe2(fds, O_CLOEXEC), 0);
+	T_EQ(spg_poll(fds[0], POLLIN, SPG_MS), 0);
+	close(fds[0]);
+	close(fds[1]);
 }
 
 /* Runs *(start routine *)arg on a thread of its own. */

@@ -170,7 +170,7 @@ static void on_plain(int number)
 
 	T_EQ(number, SIGUSR1);
 	T_EQ(pthread_sigmask(SIG_BLOCK, NULL, &now), 0);
-	T_OK(sigismember(&now, SIGWINCH));
+	T_OK(sigismember(&now, SIGWINCH) && sigismember(&now, SIGUSR1) && !sigismember(&now, SIGUSR2));
 	atomic_fetch_add(&plain_calls, 1);
 }
 
@@ -380,6 +380,35 @@ START_TEST(without_a_list_all_signals_come)
 }
 END_TEST
 
+/* Goal: all that can come at once do, on the small stack that shards handle signals on. */
+static int at_once(void *arg)
+{
+	spg_chan *c = ints(64);
+	sigset_t all, before;
+	uint64_t got = 0, sent = 0;
+
+	(void)arg;
+	T_EQ(spg_signal_notify(c, NULL, 0), 0);
+	sigfillset(&all);
+	T_EQ(pthread_sigmask(SIG_BLOCK, &all, &before), 0);
+	for (int number = SIGRTMIN; number <= SIGRTMAX; number++) {
+		T_EQ(raise(number), 0);
+		sent |= (uint64_t)1 << (number - 1);
+	}
+	T_EQ(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+	while (got != sent)
+		got |= (uint64_t)1 << (next(c) - 1);
+	T_EQ(spg_signal_stop(c), 0);
+	spg_chan_unref(c);
+	return 0;
+}
+
+START_TEST(signals_that_come_at_once_need_one_frame)
+{
+	t_run((unsigned)_i, at_once, NULL);
+}
+END_TEST
+
 /* Goal: a signal arrives while a shard computes, and the kick goes on beside. */
 static _Atomic bool arrived;
 
@@ -502,5 +531,6 @@ T_MAIN(T_SHARDS(a_signal_arrives_wherever_it_is_sent), T_SHARDS(each_channel_get
        T_SHARDS(a_full_channel_drops_and_the_runtimes_end_stops_all),
        T_SHARDS(handlers_of_the_program_are_called_and_come_back), T_SHARDS(what_cannot_be_had_is_refused),
        T_SHARDS(without_room_a_subscription_fails), T_SHARDS(without_a_list_all_signals_come),
+       T_SHARDS(signals_that_come_at_once_need_one_frame),
        T_SHARDS(a_signal_arrives_while_a_shard_computes),
        T_SHARDS(a_server_drains_on_sigterm))

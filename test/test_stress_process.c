@@ -2,7 +2,6 @@
 
 #include "coro/fault.h"
 
-#include <poll.h>
 #include <sys/resource.h>
 
 /* Goal: thousands of children, many at once: each status arrives, nothing is left behind. */
@@ -140,17 +139,6 @@ static void try_all(int *oks, int *refusals)
 	*refusals += err == -EMFILE || err == -ENOMEM;
 	T_OK(err == 0 || err == -EMFILE || err == -ENOMEM);
 	no_children();
-}
-
-/* What a thread keeps for its waits is there from the first one on. */
-static void wait_once(void)
-{
-	int fds[2];
-
-	T_EQ(pipe2(fds, O_CLOEXEC), 0);
-	T_EQ(spg_poll(fds[0], POLLIN, SPG_MS), 0);
-	close(fds[0]);
-	close(fds[1]);
 }
 
 static int few_descriptors(void *arg)
