@@ -200,7 +200,7 @@ static int little_memory_for_output(void *arg)
 		err = spg_process_output(shell(&s, "yes | head -c 10000"), &out, &n, &status);
 		spg__fault_disarm(SPG__FAULT_ALLOC);
 		T_OK(err == 0 ? n == 10000 : err == -ENOMEM && n < 10000);
-		T_EQ(nth <= 2, out == NULL && status == 0 && err < 0);
+		T_OK(err == 0 || status == 0 || WIFSIGNALED(status)); /* never ran, or was killed */
 		free(out);
 		no_children();
 	}
