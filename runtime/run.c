@@ -11,6 +11,7 @@
  */
 #include "runtime/call.h"
 #include "runtime/config.h"
+#include "runtime/signal.h"
 
 #include "coro/alloc.h"
 #include "coro/clock.h"
@@ -173,6 +174,7 @@ static void explain_ring(int err)
 static void release_parts(void)
 {
 	spg__msg_fini();
+	spg__signals_fini();
 	spg__offload_fini();
 	spg__sched_fini();
 	spg__stacks_fini();
@@ -292,6 +294,7 @@ static int start(const spg_config *cfg, bool by_run)
 	});
 	if (err < 0)
 		goto err_shards;
+	spg__signals_start(rt.cfg.kick_signal, rt.cfg.dump_signal);
 	atomic_store_explicit(&rt.state, RUNNING, memory_order_release);
 	return 0;
 
@@ -360,6 +363,7 @@ static bool wait_drained(void)
 static int stop(void)
 {
 	spg__ctx_end(spg__ctx_root(), -ECANCELED);
+	spg__signals_close();
 	/* seq_cst: coroutines born from here on start interrupted. */
 	atomic_store_explicit(&spg__sched.stopping, true, memory_order_seq_cst);
 	SPG_CHECK(spg__shard_enter_foreign() != NULL);

@@ -17,6 +17,8 @@
 #include <spg/fs.h>
 #include <spg/net.h>
 #include <spg/call.h>
+#include <spg/process.h>
+#include <spg/signal.h>
 #include <spg/debug.h>
 
 #endif
