@@ -345,7 +345,7 @@ static int collect(struct spg_process *p, int *status)
 	spg__lock(&p->lock);
 	if (p->result == -EAGAIN) {
 		if (waitid(P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOHANG) < 0) {
-			p->result = -spg__errno_now();
+			p->result = -errno;
 		} else if (info.si_pid != 0) {
 			p->status = status_of(&info);
 			p->result = 0;
@@ -389,7 +389,7 @@ int spg_process_wait(spg_process *p, int *status)
 
 static int send_signal(struct spg_process *p, int sig)
 {
-	return syscall(SYS_pidfd_send_signal, p->pidfd, sig, NULL, 0) < 0 ? -spg__errno_now() : 0;
+	return syscall(SYS_pidfd_send_signal, p->pidfd, sig, NULL, 0) < 0 ? -errno : 0;
 }
 
 int spg_process_kill(spg_process *p, int sig)
@@ -416,7 +416,7 @@ int spg_process_kill_group(spg_process *p, int sig)
 	/* PR1. The look is for children that the kernel reaps by itself: SIGCHLD ignored. */
 	err = p->result == -EAGAIN ? send_signal(p, 0) : -ESRCH;
 	if (err == 0)
-		err = kill(-p->pid, sig) < 0 ? -spg__errno_now() : 0;
+		err = kill(-p->pid, sig) < 0 ? -errno : 0;
 	spg__unlock(&p->lock);
 	return err;
 }
@@ -426,7 +426,7 @@ static void wait_blocking(struct spg_process *p)
 {
 	siginfo_t info;
 
-	while (waitid(P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOWAIT) < 0 && spg__errno_now() == EINTR)
+	while (waitid(P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
 		continue;
 	(void)collect(p, NULL);
 }
