@@ -8,6 +8,8 @@
  *     ring.
  * G3  Stopping: end the root context, interrupt every coroutine and every foreign
  *     wait, wait until no coroutine lives (counted by idle shards), let the loops end.
+ * G4  A deadlock is found by the watchdog and reported by spg_run's thread, which then stops.
+ *     It is looked for as soon as main is on a queue: until then spg_run holds.
  */
 #include "runtime/config.h"
 
@@ -17,6 +19,7 @@
 #include "io/fdtab.h"
 #include "io/ring.h"
 #include "sched/cancel.h"
+#include "sched/deadlock.h"
 #include "sched/offload.h"
 #include "sched/park.h"
 #include "sched/thread.h"
@@ -44,7 +47,7 @@ static struct {
 	pthread_cond_t cond;
 	int open_err;
 	unsigned opened;
-	bool main_ended, drained;
+	bool main_ended, drained, deadlocked;
 	_Atomic int64_t exit_value; /* NO_VALUE until somebody fixed it */
 } rt = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
@@ -249,6 +252,15 @@ static int start_parts(void)
 	return 0;
 }
 
+/* The watchdog's word for it (G4). When main has ended the rest is canceled anyway. */
+static void deadlocked(void)
+{
+	pthread_mutex_lock(&rt.mutex);
+	rt.deadlocked = !rt.main_ended;
+	pthread_cond_broadcast(&rt.cond);
+	pthread_mutex_unlock(&rt.mutex);
+}
+
 static int start(const spg_config *cfg, bool by_run)
 {
 	int idle = IDLE, err;
@@ -262,7 +274,7 @@ static int start(const spg_config *cfg, bool by_run)
 	else
 		spg_config_init(&rt.cfg);
 	rt.by_run = by_run;
-	rt.main_ended = rt.drained = false;
+	rt.main_ended = rt.drained = rt.deadlocked = false;
 	rt.opened = 0;
 	rt.open_err = 0;
 	atomic_store_explicit(&rt.exit_value, NO_VALUE, memory_order_relaxed);
@@ -283,6 +295,7 @@ static int start(const spg_config *cfg, bool by_run)
 		.stall_ns = rt.cfg.stall_ns,
 		.kick_signal = rt.cfg.kick_signal,
 		.name = rt.cfg.thread_name ? rt.cfg.thread_name : "spg",
+		.deadlocked = by_run && rt.cfg.deadlock == SPG_DEADLOCK_REPORT ? deadlocked : NULL,
 	});
 	if (err < 0)
 		goto err_shards;
@@ -321,13 +334,19 @@ static void name_coro(struct spg__coro *coro, void *arg)
 		coro->name, *(void **)(void *)&coro->fn);
 }
 
-static int report_stuck(void)
+/* The coroutines' names, on stderr. */
+static void list_coros(void)
 {
 	unsigned left = STUCK_NAMES_MAX;
 
+	spg__coro_each(name_coro, &left);
+}
+
+static int report_stuck(void)
+{
 	fprintf(stderr, "spg: %llu coroutines did not end within shutdown_grace_ns:\n",
 		(unsigned long long)spg__coros_live());
-	spg__coro_each(name_coro, &left);
+	list_coros();
 	atomic_store_explicit(&rt.state, STUCK, memory_order_release);
 	return -EBUSY;
 }
@@ -389,34 +408,53 @@ static void *main_coro(void *arg)
 	return NULL;
 }
 
+/* Waits until main has ended (0) or the watchdog has proven a deadlock (-EDEADLK). */
+static int await_main(void)
+{
+	bool ended;
+
+	pthread_mutex_lock(&rt.mutex);
+	while (!rt.main_ended && !rt.deadlocked)
+		pthread_cond_wait(&rt.cond, &rt.mutex);
+	ended = rt.main_ended;
+	pthread_mutex_unlock(&rt.mutex);
+	if (ended)
+		return 0;
+	fprintf(stderr, "spg: all coroutines are asleep - deadlock!\n");
+	list_coros();
+	return -EDEADLK;
+}
+
 int spg_run(const spg_config *cfg, int (*main_fn)(void *), void *arg)
 {
 	struct main_call call = { .fn = main_fn, .arg = arg };
 	struct spg__spawn spawn = { .kind = SPG__KIND_START, .start = main_coro, .arg = &call, .name = "main" };
-	int err;
+	int err, stopped, dead = 0;
 
 	if (main_fn == NULL)
 		return -EINVAL;
 	if (spg__shard_self() != NULL)
 		return -EALREADY;
+	spg__deadlock_hold(); /* G4 */
 	err = start(cfg, true);
-	if (err < 0)
+	if (err < 0) {
+		spg__deadlock_release();
 		return err;
+	}
 	spawn.ctx = spg__ctx_root();
 	spawn.stack_class = (unsigned)spg__stack_class(0);
 	spawn.creator = __builtin_return_address(0);
 	err = spg__coro_spawn(&spawn);
-	if (err == 0) {
-		pthread_mutex_lock(&rt.mutex);
-		while (!rt.main_ended)
-			pthread_cond_wait(&rt.cond, &rt.mutex);
-		pthread_mutex_unlock(&rt.mutex);
-	} else {
+	spg__deadlock_release();
+	if (err == 0)
+		dead = await_main();
+	else
 		fix_value(err);
-	}
 	atomic_store_explicit(&rt.state, STOPPING, memory_order_release);
-	err = stop();
-	return err < 0 ? err : (int)atomic_load_explicit(&rt.exit_value, memory_order_acquire);
+	stopped = stop();
+	if (dead < 0)
+		return dead;
+	return stopped < 0 ? stopped : (int)atomic_load_explicit(&rt.exit_value, memory_order_acquire);
 }
 
 int spg_start(const spg_config *cfg)
