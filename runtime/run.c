@@ -25,6 +25,7 @@
 #include "sched/thread.h"
 #include "sched/watchdog.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -334,19 +335,13 @@ static void name_coro(struct spg__coro *coro, void *arg)
 		coro->name, *(void **)(void *)&coro->fn);
 }
 
-/* The coroutines' names, on stderr. */
-static void list_coros(void)
+static int report_stuck(void)
 {
 	unsigned left = STUCK_NAMES_MAX;
 
-	spg__coro_each(name_coro, &left);
-}
-
-static int report_stuck(void)
-{
 	fprintf(stderr, "spg: %llu coroutines did not end within shutdown_grace_ns:\n",
 		(unsigned long long)spg__coros_live());
-	list_coros();
+	spg__coro_each(name_coro, &left);
 	atomic_store_explicit(&rt.state, STUCK, memory_order_release);
 	return -EBUSY;
 }
@@ -408,6 +403,14 @@ static void *main_coro(void *arg)
 	return NULL;
 }
 
+static void report_deadlock(void)
+{
+	unsigned all = UINT_MAX;
+
+	fprintf(stderr, "spg: all coroutines are asleep - deadlock!\n");
+	spg__coro_each(name_coro, &all);
+}
+
 /* Waits until main has ended (0) or the watchdog has proven a deadlock (-EDEADLK). */
 static int await_main(void)
 {
@@ -420,8 +423,7 @@ static int await_main(void)
 	pthread_mutex_unlock(&rt.mutex);
 	if (ended)
 		return 0;
-	fprintf(stderr, "spg: all coroutines are asleep - deadlock!\n");
-	list_coros();
+	report_deadlock();
 	return -EDEADLK;
 }
 
