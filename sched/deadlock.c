@@ -102,14 +102,10 @@ static unsigned threads_all(void)
 static unsigned threads_own(void)
 {
 	struct spg__offload_count pool;
-	unsigned own = OWN_THREADS + spg__sched.conf.shards;
 
 	spg__offload_count(&pool);
-	own += (unsigned)pool.threads + (unsigned)atomic_load_explicit(&helpers, memory_order_seq_cst);
-#ifdef SPG__TSAN
-	own++; /* the sanitizer's own */
-#endif
-	return own;
+	return OWN_THREADS + spg__sched.conf.shards + (unsigned)pool.threads +
+	       (unsigned)atomic_load_explicit(&helpers, memory_order_seq_cst);
 }
 
 static bool is_ring_worker(const char *tid)
