@@ -15,6 +15,7 @@
 
 #include "coro/alloc.h"
 #include "coro/clock.h"
+#include "coro/leak.h"
 #include "coro/overflow.h"
 #include "io/fdtab.h"
 #include "io/ring.h"
@@ -30,10 +31,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define IOWQ_WORKERS_MAX 64
 /* Names of coroutines that did not end in time, at most. */
 #define STUCK_NAMES_MAX 32
+/* How long what is about to end may take, when leaks are looked for. */
+#define LEAKS_WAIT_NS ((int64_t)1000000000)
 
 enum state { IDLE, STARTING, RUNNING, STOPPING, STUCK };
 
@@ -300,6 +304,8 @@ static int start(const spg_config *cfg, bool by_run)
 	});
 	if (err < 0)
 		goto err_shards;
+	if (spg__config_debug(&rt.cfg, "leaks"))
+		spg__leaks_begin();
 	atomic_store_explicit(&rt.state, RUNNING, memory_order_release);
 	return 0;
 
@@ -360,9 +366,29 @@ static bool wait_drained(void)
 	return spg__coros_live() == 0;
 }
 
+static void note_leak(struct spg__coro *coro, void *arg)
+{
+	(void)arg;
+	if (atomic_load_explicit(&coro->life, memory_order_acquire) != SPG__LIFE_FREE)
+		spg__leak_made(SPG__LEAK_CORO, coro->id, coro->creator);
+}
+
+/* Coroutines that main has not waited for. What is about to end may end first. */
+static void note_leaks(void)
+{
+	int64_t until_ns = spg__clock_after_ns(spg__clock_ns(), LEAKS_WAIT_NS);
+	uint64_t sum;
+
+	while (!spg__shards_nap(&sum) && spg__clock_ns() < until_ns)
+		usleep(1000);
+	spg__coro_each(note_leak, NULL);
+}
+
 /* G3. 0 or -EBUSY. */
 static int stop(void)
 {
+	if (spg__unlikely(atomic_load_explicit(&spg__leaks_on, memory_order_relaxed)) && !rt.deadlocked)
+		note_leaks();
 	spg__ctx_end(spg__ctx_root(), -ECANCELED);
 	/* seq_cst: coroutines born from here on start interrupted. */
 	atomic_store_explicit(&spg__sched.stopping, true, memory_order_seq_cst);
@@ -378,6 +404,8 @@ static int stop(void)
 	spg__sched_exit();
 	join_shards(rt.shards);
 	release_parts();
+	if (spg__unlikely(atomic_load_explicit(&spg__leaks_on, memory_order_relaxed)))
+		spg__leaks_end();
 	atomic_store_explicit(&rt.state, IDLE, memory_order_release);
 	return 0;
 }

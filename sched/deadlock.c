@@ -38,8 +38,8 @@ void spg__deadlock_thread(int change)
 	atomic_fetch_add_explicit(&helpers, change, memory_order_seq_cst);
 }
 
-/* DL1. false: a shard is up. The sum moves when any of them does. */
-static bool all_nap(uint64_t *sum)
+/* DL1. */
+bool spg__shards_nap(uint64_t *sum)
 {
 	*sum = 0;
 	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
@@ -148,7 +148,7 @@ enum spg__deadlock spg__deadlock_look(void)
 {
 	uint64_t before, after;
 
-	if (!all_nap(&before))
+	if (!spg__shards_nap(&before))
 		return SPG__DEADLOCK_SOON;
 	if (anything_expected())
 		return SPG__DEADLOCK_NONE;
@@ -161,5 +161,5 @@ enum spg__deadlock spg__deadlock_look(void)
 		return SPG__DEADLOCK_LATER;
 	if (anything_expected())
 		return SPG__DEADLOCK_NONE;
-	return all_nap(&after) && after == before ? SPG__DEADLOCK_PROVEN : SPG__DEADLOCK_SOON;
+	return spg__shards_nap(&after) && after == before ? SPG__DEADLOCK_PROVEN : SPG__DEADLOCK_SOON;
 }

@@ -52,6 +52,9 @@ enum spg__deadlock {
 /* The watchdog's thread only. */
 enum spg__deadlock spg__deadlock_look(void);
 
+/* Are all shards in the kernel? The sum moves whenever one gets up. Any thread, while the runtime runs. */
+bool spg__shards_nap(uint64_t *sum);
+
 /* While anybody holds there is no deadlock: something outside may wake a coroutine. Any thread. */
 void spg__deadlock_hold(void);
 void spg__deadlock_release(void);
