@@ -9,7 +9,8 @@
  * G3  Stopping: end the root context, interrupt every coroutine and every foreign
  *     wait, wait until no coroutine lives (counted by idle shards), let the loops end.
  * G4  A deadlock is found by the watchdog and reported by spg_run's thread, which then stops.
- *     It is looked for as soon as main is on a queue: until then spg_run holds.
+ *     It is looked for as soon as main is on a queue: until then spg_run holds. Proven twice more
+ *     after all were canceled, what is left cannot end: the second of these began after that.
  */
 #include "runtime/config.h"
 
@@ -53,6 +54,7 @@ static struct {
 	int open_err;
 	unsigned opened;
 	bool main_ended, drained, deadlocked;
+	unsigned proofs; /* of a deadlock, so far */
 	_Atomic int64_t exit_value; /* NO_VALUE until somebody fixed it */
 } rt = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
@@ -261,7 +263,8 @@ static int start_parts(void)
 static void deadlocked(void)
 {
 	pthread_mutex_lock(&rt.mutex);
-	rt.deadlocked = !rt.main_ended;
+	rt.deadlocked |= !rt.main_ended;
+	rt.proofs++;
 	pthread_cond_broadcast(&rt.cond);
 	pthread_mutex_unlock(&rt.mutex);
 }
@@ -345,7 +348,8 @@ static int report_stuck(void)
 {
 	unsigned left = STUCK_NAMES_MAX;
 
-	fprintf(stderr, "spg: %llu coroutines did not end within shutdown_grace_ns:\n",
+	fprintf(stderr, rt.deadlocked ? "spg: %llu coroutines cannot end:\n" :
+					"spg: %llu coroutines did not end within shutdown_grace_ns:\n",
 		(unsigned long long)spg__coros_live());
 	spg__coro_each(name_coro, &left);
 	atomic_store_explicit(&rt.state, STUCK, memory_order_release);
@@ -357,10 +361,12 @@ static bool wait_drained(void)
 {
 	struct timespec until = spg__clock_timespec(
 		spg__clock_after_ns(spg__clock_ns(), rt.cfg.shutdown_grace_ns));
+	unsigned canceled;
 	int err = 0;
 
 	pthread_mutex_lock(&rt.mutex);
-	while (!rt.drained && err == 0)
+	canceled = rt.proofs;
+	while (!rt.drained && err == 0 && (!rt.deadlocked || rt.proofs - canceled < 2)) /* G4 */
 		err = pthread_cond_clockwait(&rt.cond, &rt.mutex, CLOCK_MONOTONIC, &until);
 	pthread_mutex_unlock(&rt.mutex);
 	return spg__coros_live() == 0;
@@ -389,6 +395,7 @@ static int stop(void)
 {
 	if (spg__unlikely(atomic_load_explicit(&spg__leaks_on, memory_order_relaxed)) && !rt.deadlocked)
 		note_leaks();
+	spg__deadlock_hold(); /* we wake, and are no shard */
 	spg__ctx_end(spg__ctx_root(), -ECANCELED);
 	/* seq_cst: coroutines born from here on start interrupted. */
 	atomic_store_explicit(&spg__sched.stopping, true, memory_order_seq_cst);
@@ -398,6 +405,7 @@ static int stop(void)
 		spg__shard_wake(spg__shard_at((int)i));
 	spg__shard_leave_foreign();
 	spg__threads_interrupt();
+	spg__deadlock_release();
 	if (!wait_drained())
 		return report_stuck();
 	spg__watchdog_stop();

@@ -201,9 +201,9 @@ static int64_t look_deep(int64_t *pause_ns)
 
 	if (found == SPG__DEADLOCK_PROVEN)
 		dog.conf.deadlocked();
-	if (found != SPG__DEADLOCK_SOON && found != SPG__DEADLOCK_LATER)
+	if (found == SPG__DEADLOCK_NONE)
 		return SPG__NEVER;
-	/* Threads that are not ours may stay for ever. */
+	/* Threads that are not ours may stay for ever. What is proven is so until somebody acts on it. */
 	*pause_ns = found == SPG__DEADLOCK_LATER && *pause_ns > 0 ? *pause_ns * 2 : LOOK_NS;
 	if (*pause_ns > DEEP_NS_MAX)
 		*pause_ns = DEEP_NS_MAX;

@@ -4,6 +4,7 @@
 #include "deadlock.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <spg/call.h>
 
@@ -265,7 +266,7 @@ START_TEST(every_shape_is_reported)
 		capture_end(&out);
 		if (value != -EDEADLK || !deadlock_reported(&out) || strstr(out.text, "\"main\"") == NULL)
 			t_fail(__FILE__, __LINE__, "%s: %d, \"%s\"", shapes[i % SHAPES].name, value, out.text);
-		T_OK(strstr(out.text, "did not end") == NULL);
+		T_OK(strstr(out.text, "cannot end") == NULL);
 	}
 }
 END_TEST
@@ -300,15 +301,17 @@ END_TEST
 START_TEST(locks_that_cannot_be_canceled_are_named)
 {
 	spg_config cfg = t_config((unsigned)_i);
+	int64_t before = t_now_ns();
 	struct captured out;
 
 	NEEDS_REPORTS();
-	cfg.shutdown_grace_ns = 10 * SPG_MS;
+	cfg.shutdown_grace_ns = 3600 * SPG_SEC; /* not waited for: they cannot end */
 	capture_begin(&out);
 	T_EQ(spg_run(&cfg, cross_locked_hard, NULL), -EDEADLK);
 	capture_end(&out);
 	T_EQ(deadlocks_reported(&out), 1);
-	T_OK(strstr(out.text, "2 coroutines did not end") != NULL);
+	T_OK(strstr(out.text, "2 coroutines cannot end") != NULL);
+	T_OK(t_now_ns() - before < 20 * SPG_SEC);
 	T_EQ(spg_run(&cfg, forty_two, NULL), -EALREADY);
 }
 END_TEST
@@ -336,6 +339,44 @@ START_TEST(the_value_is_edeadlk_whatever_main_returns)
 	T_EQ(spg_run(&cfg, shielded, &seen), -EDEADLK);
 	capture_end(&out);
 	T_EQ(seen, -ECANCELED);
+}
+END_TEST
+
+static void *pause_100ms(void *arg)
+{
+	(void)poll(NULL, 0, 100);
+	return arg;
+}
+
+/* Cleans up for longer than it takes to find that nothing moves: asleep, on the pool, with a thread. */
+static int slow_end(void *arg)
+{
+	int err = chan_recv(NULL);
+	pthread_t thread;
+
+	SPG_SHIELD_SCOPE();
+	T_EQ(spg_sleep(100 * SPG_MS), 0);
+	T_EQ(spg_blocking(pause_100ms, NULL, NULL), 0);
+	T_EQ(pthread_create(&thread, NULL, pause_100ms, NULL), 0);
+	T_EQ(pthread_join(thread, NULL), 0);
+	*(int *)arg = err;
+	return 0;
+}
+
+/* Goal: what a deadlock canceled is waited for as long as anything of it moves. */
+START_TEST(a_slow_end_is_waited_for)
+{
+	spg_config cfg = t_config((unsigned)_i);
+	struct captured out;
+	int ended = 0;
+
+	NEEDS_REPORTS();
+	capture_begin(&out);
+	T_EQ(spg_run(&cfg, slow_end, &ended), -EDEADLK);
+	capture_end(&out);
+	T_EQ(ended, -ECANCELED);
+	T_EQ(deadlocks_reported(&out), 1);
+	T_OK(strstr(out.text, "cannot end") == NULL);
 }
 END_TEST
 
@@ -431,5 +472,5 @@ END_TEST
 
 T_MAIN(T_SHARDS(every_shape_is_reported), T_SHARDS(the_runtime_works_after_a_deadlock),
        T_SHARDS(locks_that_cannot_be_canceled_are_named), T_SHARDS(the_value_is_edeadlk_whatever_main_returns),
-       T_SHARDS(a_canceled_main_is_no_deadlock), T_SHARDS(found_without_a_watchdog_for_stalls),
+       T_SHARDS(a_slow_end_is_waited_for), T_SHARDS(a_canceled_main_is_no_deadlock), T_SHARDS(found_without_a_watchdog_for_stalls),
        T_SHARDS(found_after_much_has_been_going_on))
