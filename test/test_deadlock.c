@@ -188,13 +188,17 @@ static int cross_locked_ctx(void *arg)
 	static struct cross cross;
 
 	(void)arg;
-	cross = (struct cross){ .mutex = { SPG_MUTEX_INIT, SPG_MUTEX_INIT }, .wg = SPG_WG_INIT, .lock = spg_mutex_lock_ctx };
+	cross = (struct cross){
+		.mutex = { SPG_MUTEX_INIT, SPG_MUTEX_INIT }, .wg = SPG_WG_INIT, .lock = spg_mutex_lock_ctx
+	};
 	return cross_locked(&cross);
 }
 
 static int cross_locked_hard(void *arg)
 {
-	static struct cross cross = { .mutex = { SPG_MUTEX_INIT, SPG_MUTEX_INIT }, .wg = SPG_WG_INIT, .lock = spg_mutex_lock };
+	static struct cross cross = {
+		.mutex = { SPG_MUTEX_INIT, SPG_MUTEX_INIT }, .wg = SPG_WG_INIT, .lock = spg_mutex_lock
+	};
 
 	(void)arg;
 	return cross_locked(&cross);

@@ -20,7 +20,8 @@ enum { SPG_DEADLOCK_REPORT, SPG_DEADLOCK_IGNORE };
  *	sizes     bytes; counts; or with a suffix k, m (1024, 1048576)
  *	bool      1 true yes on, 0 false no off
  *	deadlock  SPG_DEADLOCK=report, ignore
- *	debug     SPG_DEBUG="schedtrace=1000ms,migrate": words with commas between
+ *	debug     SPG_DEBUG="leaks,schedtrace=1000ms,migrate": words with commas between;
+ *		  leaks: what was not given back is told at the end (docs/leaks.md)
  *	disable   SPG_DISABLE="defer_taskrun,guard_install,op:statx": the same
  *
  * A value that cannot be is -EINVAL from spg_run and spg_start, which name the field on
