@@ -1,6 +1,7 @@
 #include "io/fdtab.h"
 
 #include "coro/alloc.h"
+#include "coro/leak.h"
 #include "coro/lock.h"
 #include "coro/list.h"
 #include "io/fdkind.h"
@@ -296,6 +297,7 @@ int spg_close(int fd)
 
 	if (fd < 0)
 		return -EBADF;
+	spg__leak_gone(SPG__LEAK_FD, (uintptr_t)fd);
 	err = spg__wait_begin_uncancelable(&wait, SPG__REASON_CLOSE, (const void *)(intptr_t)fd);
 	if (err == 0)
 		err = spg__fdtab_init();

@@ -3,6 +3,8 @@
  */
 #include "io/call.h"
 
+#include "coro/leak.h"
+
 #include <spg/io.h>
 
 #include <fcntl.h>
@@ -44,17 +46,17 @@ int spg_openat(int dirfd, const char *path, int flags, mode_t mode)
 	int early = open_once(dirfd, path, flags, mode, 0), res;
 
 	if (!opened_early(early, flags))
-		return early;
+		return spg__leak_opened(early, __builtin_return_address(0));
 	res = open_once(dirfd, path, flags, mode, IOSQE_ASYNC);
 	/* A writer that came for this end must not lose it meanwhile. */
 	if (early >= 0)
 		close(early);
-	return res;
+	return spg__leak_opened(res, __builtin_return_address(0));
 }
 
 int spg_open(const char *path, int flags, mode_t mode)
 {
-	return spg_openat(AT_FDCWD, path, flags, mode);
+	return spg__leak_opened(spg_openat(AT_FDCWD, path, flags, mode), __builtin_return_address(0));
 }
 
 static int sync_file(int fd, unsigned flags)
@@ -249,5 +251,9 @@ int spg_pipe2(int fds[2], int flags)
 
 	if (err < 0)
 		return err;
-	return pipe2(fds, flags) < 0 ? -errno : 0; /* it never waits */
+	if (pipe2(fds, flags) < 0) /* it never waits */
+		return -errno;
+	spg__leak_opened(fds[0], __builtin_return_address(0));
+	spg__leak_opened(fds[1], __builtin_return_address(0));
+	return 0;
 }

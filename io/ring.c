@@ -342,8 +342,9 @@ static bool ring_holds(struct spg__shard *shard)
 {
 	struct spg__ring *ring = shard->ring;
 
-	/* relaxed, both: a guess that the next look corrects. */
-	return spg__count_read(&ring->begun) != spg__count_read(&ring->ended);
+	/* acquire [DL-c]: an end that is seen comes with the end of the nap before it (DL3). */
+	return atomic_load_explicit(&ring->begun, memory_order_acquire) !=
+	       atomic_load_explicit(&ring->ended, memory_order_acquire);
 }
 
 struct io_uring_sqe *spg__ring_sqe(struct spg__ring *ring)
@@ -384,9 +385,11 @@ static bool wait_under_valgrind(struct spg__ring *ring, int64_t left_ns)
 
 	if (!RUNNING_ON_VALGRIND)
 		return false;
+	spg__shard_nap(ring->shard);
 	(void)enter(ring, sq_publish(ring), 0, IORING_ENTER_GETEVENTS, NULL);
 	(void)ppoll(&ready, 1, left_ns >= 0 ? &ts : NULL, NULL);
 	(void)enter(ring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
+	spg__shard_nap(ring->shard);
 	reap(ring);
 	return true;
 }
@@ -419,7 +422,9 @@ static void ring_wait(struct spg__shard *shard, int64_t due_ns)
 	if (wait_under_valgrind(ring, left))
 		return;
 	/* -ETIME, -EINTR: look again. -EAGAIN, -EBUSY: what was not submitted stays queued. */
+	spg__shard_nap(shard);
 	(void)enter(ring, sq_publish(ring), 1, flags, &arg);
+	spg__shard_nap(shard);
 	reap(ring);
 }
 

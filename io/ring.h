@@ -90,7 +90,8 @@ static inline void spg__ring_begun(struct spg__ring *ring)
 
 static inline void spg__ring_ended(struct spg__ring *ring)
 {
-	spg__count(&ring->ended); /* under cq_lock: one writer at a time */
+	/* Under cq_lock: one writer at a time. release [DL-c]: with ring_holds(). */
+	atomic_store_explicit(&ring->ended, spg__count_read(&ring->ended) + 1, memory_order_release);
 }
 
 /* Submits what is queued, now. */

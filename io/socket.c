@@ -4,6 +4,7 @@
 #include "io/call.h"
 
 #include "coro/fault.h"
+#include "coro/leak.h"
 #include "io/fdtab.h"
 
 #include <spg/io.h>
@@ -120,12 +121,12 @@ int spg_accept4(int fd, struct sockaddr *addr, socklen_t *addr_len, int flags)
 
 	spg__io_prep(&sqe, IORING_OP_ACCEPT, fd, addr, 0, (uint64_t)(uintptr_t)addr_len);
 	sqe.accept_flags = (uint32_t)flags;
-	return spg__io(&sqe, POLLIN);
+	return spg__leak_opened(spg__io(&sqe, POLLIN), __builtin_return_address(0));
 }
 
 int spg_accept(int fd, struct sockaddr *addr, socklen_t *addr_len)
 {
-	return spg_accept4(fd, addr, addr_len, 0);
+	return spg__leak_opened(spg_accept4(fd, addr, addr_len, 0), __builtin_return_address(0));
 }
 
 /* The handshake goes on by itself: its end makes the socket writable. */
@@ -177,5 +178,5 @@ int spg_socket(int domain, int type, int protocol)
 	if (err < 0)
 		return err;
 	fd = socket(domain, type, protocol); /* it never waits: cheaper than by the ring */
-	return fd < 0 ? -errno : fd;
+	return fd < 0 ? -errno : spg__leak_opened(fd, __builtin_return_address(0));
 }

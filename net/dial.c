@@ -1,6 +1,7 @@
 #include "net/dial.h"
 
 #include "coro/alloc.h"
+#include "coro/leak.h"
 #include "net/sockopt.h"
 #include "sched/cancel.h"
 
@@ -254,7 +255,7 @@ int spg_dial(const char *network, const char *address, const spg_dial_opts *o)
 	if (n < 0)
 		return n;
 	SPG_TIMEOUT_SCOPE(scope_ns(o->timeout_ns));
-	if (endpoint.host_is_name || endpoint.service_is_name)
-		return dial_name(&dial, &endpoint);
-	return dial_number(&dial, &endpoint);
+	n = endpoint.host_is_name || endpoint.service_is_name ? dial_name(&dial, &endpoint) :
+								  dial_number(&dial, &endpoint);
+	return spg__leak_opened(n, __builtin_return_address(0));
 }

@@ -1,4 +1,5 @@
 #include "coro/alloc.h"
+#include "coro/leak.h"
 #include "net/addr.h"
 #include "net/sockopt.h"
 
@@ -180,7 +181,7 @@ int spg_listen(const char *network, const char *address, const spg_listen_opts *
 		o = &defaults;
 	if (o->backlog < 0 || o->rcvbuf_bytes < 0 || o->sndbuf_bytes < 0 || o->mode > MODE_MAX)
 		return -EINVAL;
-	if (endpoint.host_is_name || endpoint.service_is_name)
-		return listen_name(&endpoint, o);
-	return listen_number(&endpoint, o);
+	err = endpoint.host_is_name || endpoint.service_is_name ? listen_name(&endpoint, o) :
+								    listen_number(&endpoint, o);
+	return spg__leak_opened(err, __builtin_return_address(0));
 }

@@ -14,6 +14,7 @@
  * V5  The listening descriptor is the caller's: never closed here.
  */
 #include "coro/alloc.h"
+#include "coro/leak.h"
 #include "coro/clock.h"
 #include "io/features.h"
 #include "io/multi.h"
@@ -118,6 +119,8 @@ static void connection_main(void *arg)
 	struct server *s = conn.server;
 
 	spg__free(arg);
+	/* Who does not close it is the handler. */
+	spg__leak_opened(conn.fd, (const char *)(void *)s->handler + 1);
 	s->handler(conn.fd, s->arg);
 	/* seq_cst, both [V4]. */
 	atomic_fetch_add_explicit(&s->ended, 1, memory_order_seq_cst);

@@ -42,6 +42,7 @@
 #include "runtime/chan.h"
 
 #include "coro/alloc.h"
+#include "coro/leak.h"
 
 #include <string.h>
 
@@ -72,6 +73,7 @@ spg_chan *spg_chan_new(size_t elem_size, size_t capacity)
 		return NULL;
 	*c = (struct spg_chan){ .elem_size = elem_size, .cap = capacity };
 	atomic_init(&c->refs, 1);
+	spg__leak_made(SPG__LEAK_CHAN, (uintptr_t)c, __builtin_return_address(0));
 	return c;
 }
 
@@ -90,6 +92,7 @@ static void chan_free(struct spg_chan *c)
 
 	spg__lock(lock); /* H6 */
 	spg__unlock(lock);
+	spg__leak_gone(SPG__LEAK_CHAN, (uintptr_t)c);
 	spg__free(c);
 }
 

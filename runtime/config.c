@@ -207,6 +207,20 @@ void spg_config_init(spg_config *cfg)
 	}
 }
 
+bool spg__config_debug(const spg_config *cfg, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *at = cfg->debug; at != NULL && *at != '\0'; at += strspn(at, ",")) {
+		size_t n = strcspn(at, ",");
+
+		if (n == len && memcmp(at, word, len) == 0)
+			return true;
+		at += n;
+	}
+	return false;
+}
+
 int spg__cpu_list(const char *text, cpu_set_t *set)
 {
 	CPU_ZERO(set);

@@ -19,6 +19,9 @@ int spg__config_check(const spg_config *cfg);
 /* The shards that will run: cfg->shards, or one per CPU of the affinity mask (and of cfg->cpus). */
 unsigned spg__config_shards(const spg_config *cfg);
 
+/* Is the word among those of spg_config.debug? */
+bool spg__config_debug(const spg_config *cfg, const char *word);
+
 /* Parses "0,2-3" into set. 0 or -EINVAL. */
 int spg__cpu_list(const char *text, cpu_set_t *set);
 

@@ -12,6 +12,7 @@
 #include "runtime/ctx.h"
 
 #include "coro/alloc.h"
+#include "coro/leak.h"
 #include "runtime/spawn.h"
 #include "sched/park.h"
 
@@ -56,20 +57,30 @@ static struct spg__ctx *or_current(struct spg__ctx *c)
 	return spg__unlikely(w->ctx == spg__ctx_background()) ? own_context(w) : w->ctx;
 }
 
+static struct spg__ctx *ctx_new(struct spg__ctx *parent, int64_t when, const void *site)
+{
+	struct spg__ctx *c;
+
+	parent = or_current(parent);
+	c = parent != NULL ? spg__ctx_create(parent, when) : NULL;
+	if (c != NULL)
+		spg__leak_made(SPG__LEAK_CTX, (uintptr_t)c, site);
+	return c;
+}
+
 spg_ctx *spg_ctx_with_deadline(spg_ctx *parent, int64_t when)
 {
-	parent = or_current(parent);
-	return parent != NULL ? spg__ctx_create(parent, when) : NULL;
+	return ctx_new(parent, when, __builtin_return_address(0));
 }
 
 spg_ctx *spg_ctx_new(spg_ctx *parent)
 {
-	return spg_ctx_with_deadline(parent, SPG__NEVER);
+	return ctx_new(parent, SPG__NEVER, __builtin_return_address(0));
 }
 
 spg_ctx *spg_ctx_with_timeout(spg_ctx *parent, int64_t ns)
 {
-	return spg_ctx_with_deadline(parent, spg__clock_after_ns(spg__clock_ns(), ns));
+	return ctx_new(parent, spg__clock_after_ns(spg__clock_ns(), ns), __builtin_return_address(0));
 }
 
 static void wake(struct spg__coro *coro, void *arg)
@@ -185,6 +196,7 @@ spg_chan *spg_ctx_done(spg_ctx *c)
 		spg__free(done);
 		return NULL;
 	}
+	spg__leak_gone(SPG__LEAK_CHAN, (uintptr_t)done->chan); /* it goes with the context */
 	return done_install(c, done)->chan;
 }
 

@@ -11,6 +11,7 @@
 #include "runtime/waitq.h"
 
 #include "coro/alloc.h"
+#include "coro/leak.h"
 
 #include <spg/ctx.h>
 #include <spg/runtime.h>
@@ -38,8 +39,11 @@ spg_group *spg_group_new(int limit)
 		return NULL;
 	g->limit = limit > 0 ? (unsigned)limit : 0;
 	g->ctx = spg_ctx_new(NULL);
-	if (g->ctx != NULL)
+	if (g->ctx != NULL) {
+		spg__leak_gone(SPG__LEAK_CTX, (uintptr_t)g->ctx); /* it goes with the group */
+		spg__leak_made(SPG__LEAK_GROUP, (uintptr_t)g, __builtin_return_address(0));
 		return g;
+	}
 	spg__free(g);
 	return NULL;
 }
@@ -213,5 +217,6 @@ void spg_group_free(spg_group *g)
 		spg__wait_end(&wait);
 	}
 	spg__ctx_drop(g->ctx);
+	spg__leak_gone(SPG__LEAK_GROUP, (uintptr_t)g);
 	spg__free(g);
 }

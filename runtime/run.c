@@ -8,6 +8,9 @@
  *     ring.
  * G3  Stopping: end the root context, interrupt every coroutine and every foreign
  *     wait, wait until no coroutine lives (counted by idle shards), let the loops end.
+ * G4  A deadlock is found by the watchdog and reported by spg_run's thread, which then stops.
+ *     It is looked for as soon as main is on a queue: until then spg_run holds. Proven twice more
+ *     after all were canceled, what is left cannot end: the second of these began after that.
  */
 #include "runtime/call.h"
 #include "runtime/config.h"
@@ -15,24 +18,30 @@
 
 #include "coro/alloc.h"
 #include "coro/clock.h"
+#include "coro/leak.h"
 #include "coro/overflow.h"
 #include "io/fdtab.h"
 #include "io/ring.h"
 #include "runtime/msg.h"
 #include "sched/cancel.h"
+#include "sched/deadlock.h"
 #include "sched/offload.h"
 #include "sched/park.h"
 #include "sched/thread.h"
 #include "sched/watchdog.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define IOWQ_WORKERS_MAX 64
 /* Names of coroutines that did not end in time, at most. */
 #define STUCK_NAMES_MAX 32
+/* How long what is about to end may take, when leaks are looked for. */
+#define LEAKS_WAIT_NS ((int64_t)1000000000)
 
 enum state { IDLE, STARTING, RUNNING, STOPPING, STUCK };
 
@@ -47,7 +56,8 @@ static struct {
 	pthread_cond_t cond;
 	int open_err;
 	unsigned opened;
-	bool main_ended, drained;
+	bool main_ended, drained, deadlocked;
+	unsigned proofs; /* of a deadlock, so far */
 	_Atomic int64_t exit_value; /* NO_VALUE until somebody fixed it */
 } rt = { .mutex = PTHREAD_MUTEX_INITIALIZER };
 
@@ -257,6 +267,16 @@ static int start_parts(void)
 	return 0;
 }
 
+/* The watchdog's word for it (G4). When main has ended the rest is canceled anyway. */
+static void deadlocked(void)
+{
+	pthread_mutex_lock(&rt.mutex);
+	rt.deadlocked |= !rt.main_ended;
+	rt.proofs++;
+	pthread_cond_broadcast(&rt.cond);
+	pthread_mutex_unlock(&rt.mutex);
+}
+
 static int start(const spg_config *cfg, bool by_run)
 {
 	int idle = IDLE, err;
@@ -270,7 +290,7 @@ static int start(const spg_config *cfg, bool by_run)
 	else
 		spg_config_init(&rt.cfg);
 	rt.by_run = by_run;
-	rt.main_ended = rt.drained = false;
+	rt.main_ended = rt.drained = rt.deadlocked = false;
 	rt.opened = 0;
 	rt.open_err = 0;
 	atomic_store_explicit(&rt.exit_value, NO_VALUE, memory_order_relaxed);
@@ -291,10 +311,13 @@ static int start(const spg_config *cfg, bool by_run)
 		.stall_ns = rt.cfg.stall_ns,
 		.kick_signal = rt.cfg.kick_signal,
 		.name = rt.cfg.thread_name ? rt.cfg.thread_name : "spg",
+		.deadlocked = by_run && rt.cfg.deadlock == SPG_DEADLOCK_REPORT ? deadlocked : NULL,
 	});
 	if (err < 0)
 		goto err_shards;
 	spg__signals_start(rt.cfg.kick_signal, rt.cfg.dump_signal);
+	if (spg__config_debug(&rt.cfg, "leaks"))
+		spg__leaks_begin();
 	atomic_store_explicit(&rt.state, RUNNING, memory_order_release);
 	return 0;
 
@@ -335,7 +358,8 @@ static int report_stuck(void)
 {
 	unsigned left = STUCK_NAMES_MAX;
 
-	fprintf(stderr, "spg: %llu coroutines did not end within shutdown_grace_ns:\n",
+	fprintf(stderr, rt.deadlocked ? "spg: %llu coroutines cannot end:\n" :
+					"spg: %llu coroutines did not end within shutdown_grace_ns:\n",
 		(unsigned long long)spg__coros_live());
 	spg__coro_each(name_coro, &left);
 	atomic_store_explicit(&rt.state, STUCK, memory_order_release);
@@ -347,21 +371,48 @@ static bool wait_drained(void)
 {
 	struct timespec until = spg__clock_timespec(
 		spg__clock_after_ns(spg__clock_ns(), rt.cfg.shutdown_grace_ns));
+	unsigned canceled;
+	bool drained;
 	int err = 0;
 
 	pthread_mutex_lock(&rt.mutex);
-	while (err == 0 && (!rt.drained || spg__coros_live() != 0)) {
-		rt.drained = false; /* a foreign thread has spawned since: its shard will tell */
+	canceled = rt.proofs;
+	drained = rt.drained && spg__coros_live() == 0;
+	while (!drained && err == 0 && (!rt.deadlocked || rt.proofs - canceled < 2)) { /* G4 */
+		rt.drained = false;
 		err = pthread_cond_clockwait(&rt.cond, &rt.mutex, CLOCK_MONOTONIC, &until);
+		/* A foreign thread may have spawned since: its shard will tell again. */
+		drained = rt.drained && spg__coros_live() == 0;
 	}
 	pthread_mutex_unlock(&rt.mutex);
 	/* Whoever is spawned from here on is waited for by spg__sched_exit. */
-	return err == 0 || spg__coros_live() == 0;
+	return drained || spg__coros_live() == 0;
+}
+
+static void note_leak(struct spg__coro *coro, void *arg)
+{
+	(void)arg;
+	if (atomic_load_explicit(&coro->life, memory_order_acquire) != SPG__LIFE_FREE)
+		spg__leak_made(SPG__LEAK_CORO, coro->id, coro->creator);
+}
+
+/* Coroutines that main has not waited for. What is about to end may end first. */
+static void note_leaks(void)
+{
+	int64_t until_ns = spg__clock_after_ns(spg__clock_ns(), LEAKS_WAIT_NS);
+	uint64_t sum;
+
+	while (!spg__shards_nap(&sum) && spg__clock_ns() < until_ns)
+		usleep(1000);
+	spg__coro_each(note_leak, NULL);
 }
 
 /* G3. 0 or -EBUSY. */
 static int stop(void)
 {
+	if (spg__unlikely(atomic_load_explicit(&spg__leaks_on, memory_order_relaxed)) && !rt.deadlocked)
+		note_leaks();
+	spg__deadlock_hold(); /* we wake, and are no shard */
 	spg__ctx_end(spg__ctx_root(), -ECANCELED);
 	spg__signals_close();
 	/* seq_cst: coroutines born from here on start interrupted. */
@@ -373,12 +424,15 @@ static int stop(void)
 	spg__threads_interrupt();
 	spg__msg_close(); /* contexts have ended: their error comes first */
 	spg__shard_leave_foreign();
+	spg__deadlock_release();
 	if (!wait_drained())
 		return report_stuck();
 	spg__watchdog_stop();
 	spg__sched_exit();
 	join_shards(rt.shards);
 	release_parts();
+	if (spg__unlikely(atomic_load_explicit(&spg__leaks_on, memory_order_relaxed)))
+		spg__leaks_end();
 	atomic_store_explicit(&rt.state, IDLE, memory_order_release);
 	return 0;
 }
@@ -404,34 +458,60 @@ static void *main_coro(void *arg)
 	return NULL;
 }
 
+static void report_deadlock(void)
+{
+	unsigned all = UINT_MAX;
+
+	fprintf(stderr, "spg: all coroutines are asleep - deadlock!\n");
+	spg__coro_each(name_coro, &all);
+}
+
+/* Waits until main has ended (0) or the watchdog has proven a deadlock (-EDEADLK). */
+static int await_main(void)
+{
+	bool ended;
+
+	pthread_mutex_lock(&rt.mutex);
+	while (!rt.main_ended && !rt.deadlocked)
+		pthread_cond_wait(&rt.cond, &rt.mutex);
+	ended = rt.main_ended;
+	pthread_mutex_unlock(&rt.mutex);
+	if (ended)
+		return 0;
+	report_deadlock();
+	return -EDEADLK;
+}
+
 int spg_run(const spg_config *cfg, int (*main_fn)(void *), void *arg)
 {
 	struct main_call call = { .fn = main_fn, .arg = arg };
 	struct spg__spawn spawn = { .kind = SPG__KIND_START, .start = main_coro, .arg = &call, .name = "main" };
-	int err;
+	int err, stopped, dead = 0;
 
 	if (main_fn == NULL)
 		return -EINVAL;
 	if (spg__shard_self() != NULL)
 		return -EALREADY;
+	spg__deadlock_hold(); /* G4 */
 	err = start(cfg, true);
-	if (err < 0)
+	if (err < 0) {
+		spg__deadlock_release();
 		return err;
+	}
 	spawn.ctx = spg__ctx_root();
 	spawn.stack_class = (unsigned)spg__stack_class(0);
 	spawn.creator = __builtin_return_address(0);
 	err = spg__coro_spawn(&spawn);
-	if (err == 0) {
-		pthread_mutex_lock(&rt.mutex);
-		while (!rt.main_ended)
-			pthread_cond_wait(&rt.cond, &rt.mutex);
-		pthread_mutex_unlock(&rt.mutex);
-	} else {
+	spg__deadlock_release();
+	if (err == 0)
+		dead = await_main();
+	else
 		fix_value(err);
-	}
 	atomic_store_explicit(&rt.state, STOPPING, memory_order_release);
-	err = stop();
-	return err < 0 ? err : (int)atomic_load_explicit(&rt.exit_value, memory_order_acquire);
+	stopped = stop();
+	if (dead < 0)
+		return dead;
+	return stopped < 0 ? stopped : (int)atomic_load_explicit(&rt.exit_value, memory_order_acquire);
 }
 
 int spg_start(const spg_config *cfg)

@@ -5,6 +5,7 @@
 #include "runtime/waitq.h"
 
 #include "coro/alloc.h"
+#include "coro/leak.h"
 #include "sched/shard.h"
 
 #include <spg/go.h>
@@ -60,8 +61,10 @@ spg_timer *spg_timer_new(void)
 {
 	struct spg_timer *t = spg__calloc(1, sizeof(*t));
 
-	if (t != NULL)
-		atomic_init(&t->when, SPG__NEVER);
+	if (t == NULL)
+		return NULL;
+	atomic_init(&t->when, SPG__NEVER);
+	spg__leak_made(SPG__LEAK_TIMER, (uintptr_t)t, __builtin_return_address(0));
 	return t;
 }
 
@@ -159,6 +162,7 @@ int spg_timer_wait(spg_timer *t)
 void spg_timer_free(spg_timer *t)
 {
 	SPG_CHECK(t == NULL || spg__waitq_empty(&t->queue));
+	spg__leak_gone(SPG__LEAK_TIMER, (uintptr_t)t);
 	spg__free(t);
 }
 
@@ -180,6 +184,7 @@ spg_ticker *spg_ticker_new(int64_t start, int64_t period, int policy)
 	t->next = start > 0 ? start : 0;
 	t->period = period;
 	t->policy = policy;
+	spg__leak_made(SPG__LEAK_TICKER, (uintptr_t)t, __builtin_return_address(0));
 	return t;
 }
 
@@ -237,5 +242,6 @@ int spg_ticker_wait(spg_ticker *t, int64_t *scheduled)
 
 void spg_ticker_free(spg_ticker *t)
 {
+	spg__leak_gone(SPG__LEAK_TICKER, (uintptr_t)t);
 	spg__free(t);
 }

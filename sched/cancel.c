@@ -1,6 +1,7 @@
 #include "sched/cancel.h"
 
 #include "coro/alloc.h"
+#include "coro/leak.h"
 #include "sched/park.h"
 #include "sched/shard.h"
 
@@ -115,6 +116,7 @@ void spg__ctx_drop(struct spg__ctx *ctx)
 		if (ctx->done != NULL)
 			ctx->free_done(ctx->done);
 		free_values(ctx->values);
+		spg__leak_gone(SPG__LEAK_CTX, (uintptr_t)ctx);
 		spg__free(ctx);
 		ctx = parent;
 	}

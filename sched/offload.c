@@ -28,7 +28,7 @@ static struct {
 	struct spg__offload_conf conf;
 	/* Under the mutex, all below. */
 	struct spg__list queue;
-	unsigned queued, threads, idle;
+	unsigned queued, running, threads, idle;
 	/* Of the threads: those that have decided to end, and bury the last one first. */
 	unsigned leaving;
 	bool stopping;
@@ -135,11 +135,13 @@ static void *worker_main(void *arg)
 
 		spg__list_remove(&job->link);
 		pool.queued--;
+		pool.running++;
 		/* relaxed: changes from QUEUED under the mutex, where withdraw reads it. */
 		atomic_store_explicit(&job->state, JOB_RUNNING, memory_order_relaxed);
 		pthread_mutex_unlock(&pool.mutex);
 		run(job);
 		pthread_mutex_lock(&pool.mutex);
+		pool.running--; /* [DL-b]: whom it woke is on a queue */
 		pool.done++;
 	}
 	bury();
@@ -270,6 +272,7 @@ void spg__offload_count(struct spg__offload_count *out)
 	*out = (struct spg__offload_count){
 		.threads = pool.threads,
 		.queued = pool.queued,
+		.running = pool.running,
 		.done = pool.done,
 		.overloaded = pool.overloaded,
 	};

@@ -30,7 +30,7 @@ int spg__offload(void (*fn)(void *), void *arg);
 int spg__offload_bounded(void (*fn)(void *), void *arg);
 
 struct spg__offload_count {
-	uint64_t threads, queued, done, overloaded;
+	uint64_t threads, queued, running, done, overloaded;
 };
 void spg__offload_count(struct spg__offload_count *out);
 

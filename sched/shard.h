@@ -101,6 +101,8 @@ struct spg__shard {
 	/* For the watchdog and statistics: it is in the poller [D6]; it is stuck in one coroutine [D1]. */
 	alignas(SPG__CACHELINE) _Atomic bool asleep;
 	_Atomic bool stalled;
+	/* Odd: its thread is in the kernel (sched/deadlock.h, DL1). Written by that thread. */
+	_Atomic uint64_t naps;
 	struct spg__runq runq;
 	struct spg__timers timers;
 	alignas(SPG__CACHELINE) struct spg__counters counters;
@@ -229,6 +231,13 @@ void spg__unpark_completed(struct spg__coro *coro);
 
 /* Leaves the running coroutine; returns when it is resumed, maybe on another shard. */
 void spg__coro_leave(struct spg__shard *shard, struct spg__coro *self, enum spg__commit commit);
+
+/* Around the kernel's wait of the shard's own thread (DL1). */
+static inline void spg__shard_nap(struct spg__shard *shard)
+{
+	/* seq_cst [DL-a]: with spg__deadlock_look(). */
+	atomic_store_explicit(&shard->naps, spg__count_read(&shard->naps) + 1, memory_order_seq_cst);
+}
 
 /* Wakes the shard if it sleeps. Any thread. */
 void spg__shard_wake(struct spg__shard *shard);

@@ -1,6 +1,7 @@
 #include "sched/watchdog.h"
 
 #include "coro/clock.h"
+#include "sched/deadlock.h"
 #include "sched/queue.h"
 #include "sched/thread.h"
 
@@ -13,6 +14,10 @@
 
 /* Looks in a row that found all shards asleep, before it rests. */
 #define QUIET_LOOKS 2
+/* Between two looks when it does not look for stalls. */
+#define LOOK_NS ((int64_t)10 * 1000000)
+/* Between two looks for a deadlock that may come unnoticed, at most (D7). */
+#define DEEP_NS_MAX ((int64_t)1000000000)
 
 static struct {
 	struct spg__watchdog_conf conf;
@@ -39,8 +44,9 @@ static void sleep_until(int64_t when_ns)
 	atomic_store_explicit(&dog.word, 0, memory_order_seq_cst);
 }
 
-static void wake(void)
+void spg__watchdog_look(void)
 {
+	/* seq_cst: what has changed is seen by the look that follows, or came before it. */
 	atomic_store_explicit(&dog.word, 1, memory_order_seq_cst);
 	syscall(SYS_futex, &dog.word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
@@ -50,7 +56,7 @@ void spg__watchdog_notice(void)
 	/* seq_cst [D6]. One waker is enough. */
 	if (spg__unlikely(atomic_load_explicit(&dog.resting, memory_order_seq_cst)) &&
 	    atomic_exchange_explicit(&dog.resting, false, memory_order_seq_cst))
-		wake();
+		spg__watchdog_look();
 }
 
 /* On the stalled shard's thread, wherever it was (D3). */
@@ -170,10 +176,10 @@ static void help(struct spg__shard *shard, int64_t now)
 /* Returns how long until the next look. */
 static int64_t look(unsigned *quiet)
 {
-	int64_t now = spg__clock_ns(), pause = dog.conf.stall_ns / 2 + 1;
+	int64_t now = spg__clock_ns(), pause = dog.conf.stall_ns > 0 ? dog.conf.stall_ns / 2 + 1 : LOOK_NS;
 	bool kicked = false;
 
-	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
+	for (unsigned i = 0; dog.conf.stall_ns > 0 && i < spg__sched.conf.shards; i++) {
 		struct spg__shard *shard = spg__shard_at((int)i);
 
 		if (stalled(shard, now)) {
@@ -188,8 +194,25 @@ static int64_t look(unsigned *quiet)
 	return pause;
 }
 
+/* D7. All shards sleep. Returns until when the watchdog may. */
+static int64_t look_deep(int64_t *pause_ns)
+{
+	enum spg__deadlock found = dog.conf.deadlocked != NULL ? spg__deadlock_look() : SPG__DEADLOCK_NONE;
+
+	if (found == SPG__DEADLOCK_PROVEN)
+		dog.conf.deadlocked();
+	if (found == SPG__DEADLOCK_NONE)
+		return SPG__NEVER;
+	/* Threads that are not ours may stay for ever. What is proven is so until somebody acts on it. */
+	*pause_ns = found == SPG__DEADLOCK_LATER && *pause_ns > 0 ? *pause_ns * 2 : LOOK_NS;
+	if (*pause_ns > DEEP_NS_MAX)
+		*pause_ns = DEEP_NS_MAX;
+	return spg__clock_after_ns(spg__clock_ns(), *pause_ns);
+}
+
 static void *dog_main(void *arg)
 {
+	int64_t deep_ns = 0;
 	unsigned quiet = 0;
 	char name[16];
 
@@ -197,18 +220,21 @@ static void *dog_main(void *arg)
 	snprintf(name, sizeof(name), "%.9s-watch", dog.conf.name);
 	(void)pthread_setname_np(pthread_self(), name);
 	while (!atomic_load_explicit(&dog.ending, memory_order_seq_cst)) {
-		int64_t pause = look(&quiet);
+		int64_t pause = look(&quiet), until;
 
 		if (quiet < QUIET_LOOKS) {
+			deep_ns = quiet > 0 ? deep_ns : 0;
 			sleep_until(spg__clock_ns() + pause);
 			continue;
 		}
 		/* seq_cst [D6]: resting, then the last look. */
 		atomic_store_explicit(&dog.resting, true, memory_order_seq_cst);
+		until = look_deep(&deep_ns);
 		if (all_asleep() && !atomic_load_explicit(&dog.ending, memory_order_seq_cst))
-			sleep_until(SPG__NEVER);
+			sleep_until(until);
 		atomic_store_explicit(&dog.resting, false, memory_order_seq_cst);
-		quiet = 0;
+		/* Nobody got up: one look is enough. */
+		quiet = spg__clock_ns() >= until ? QUIET_LOOKS - 1 : 0;
 	}
 	return NULL;
 }
@@ -221,19 +247,22 @@ int spg__watchdog_start(const struct spg__watchdog_conf *conf)
 
 	dog.conf = *conf;
 	dog.started = false;
-	if (conf->stall_ns == 0)
-		return 0;
+	if (conf->stall_ns == 0) {
+		dog.conf.kick_signal = 0;
+		if (conf->deadlocked == NULL)
+			return 0;
+	}
 	atomic_store_explicit(&dog.ending, false, memory_order_relaxed);
 	atomic_store_explicit(&dog.resting, false, memory_order_relaxed);
 	sigemptyset(&ours.sa_mask);
-	if (conf->kick_signal != 0 && sigaction(conf->kick_signal, &ours, &dog.previous) != 0)
+	if (dog.conf.kick_signal != 0 && sigaction(conf->kick_signal, &ours, &dog.previous) != 0)
 		return -errno;
 	/* No signal is for the watchdog. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = pthread_create(&dog.thread, NULL, dog_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (err != 0 && conf->kick_signal != 0)
+	if (err != 0 && dog.conf.kick_signal != 0)
 		sigaction(conf->kick_signal, &dog.previous, NULL);
 	dog.started = err == 0;
 	return -err;
@@ -246,7 +275,7 @@ void spg__watchdog_stop(void)
 	if (!dog.started)
 		return;
 	atomic_store_explicit(&dog.ending, true, memory_order_seq_cst);
-	wake();
+	spg__watchdog_look();
 	pthread_join(dog.thread, NULL);
 	dog.started = false;
 	if (dog.conf.kick_signal == 0)

@@ -20,6 +20,8 @@
  * D5  At most one kick per stall_ns and shard; none when no other shard could help.
  * D6  It sleeps without a limit while all shards sleep. A shard that gets up wakes it if it
  *     finds `resting` (seq_cst, against the watchdog's last look at `asleep`).
+ * D7  Before it does it looks for a deadlock (sched/deadlock.h), and if that may come without
+ *     a shard that gets up it sleeps for a while only, longer each time.
  *
  * Limits. What is pinned to the stalled shard waits. A cancel of an operation in flight on
  * it waits for the shard. Blocking libc calls that SA_RESTART does not cover (poll,
@@ -37,11 +39,16 @@ struct spg__watchdog_conf {
 	int64_t stall_ns;
 	int kick_signal; /* 0: off */
 	const char *name;
+	/* Called when a deadlock is proven, maybe more than once; NULL: nobody looks for one. */
+	void (*deadlocked)(void);
 };
 
-/* 0, or the negative errno of the thread or the handler. stall_ns 0: no watchdog. */
+/* 0, or the negative errno of the thread or the handler. stall_ns 0: no stalls, no kicks. */
 int spg__watchdog_start(const struct spg__watchdog_conf *conf);
 void spg__watchdog_stop(void);
+
+/* Something has changed that no shard gets up for: look soon. Any thread. */
+void spg__watchdog_look(void);
 
 /* A shard that was asleep gets up (D6). */
 void spg__watchdog_notice(void);

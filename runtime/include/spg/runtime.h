@@ -8,7 +8,7 @@
 
 SPG__EXTERN_C_BEGIN
 
-/* What a deadlock does (spg_config.deadlock): report it and end spg_run, or nothing. */
+/* What a deadlock under spg_run does (spg_config.deadlock): it is reported and ends spg_run, or nothing. */
 enum { SPG_DEADLOCK_REPORT, SPG_DEADLOCK_IGNORE };
 
 /*
@@ -20,7 +20,8 @@ enum { SPG_DEADLOCK_REPORT, SPG_DEADLOCK_IGNORE };
  *	sizes     bytes; counts; or with a suffix k, m (1024, 1048576)
  *	bool      1 true yes on, 0 false no off
  *	deadlock  SPG_DEADLOCK=report, ignore
- *	debug     SPG_DEBUG="schedtrace=1000ms,migrate": words with commas between
+ *	debug     SPG_DEBUG="leaks,schedtrace=1000ms,migrate": words with commas between;
+ *		  leaks: what was not given back is told at the end (docs/leaks.md)
  *	disable   SPG_DISABLE="defer_taskrun,guard_install,op:statx": the same
  *
  * A value that cannot be is -EINVAL from spg_run and spg_start, which name the field on
@@ -79,7 +80,14 @@ SPG_API void spg_config_init(spg_config *cfg);
  * is canceled: blocking calls of what is left return -ECANCELED. All coroutines are
  * waited for, up to shutdown_grace_ns.
  *
+ * When every coroutine waits and nothing is left that could wake one (no operation, timer
+ * or job of the blocking pool, no subscription to a signal, and no thread in the process
+ * but the caller and the library's own), that is reported on stderr, the root context is
+ * canceled, and all is waited for in the same way. docs/deadlock.md says more.
+ *
  * Return: main's value, or
+ *   -EDEADLK   a deadlock was reported. What no cancel ends (spg_mutex_lock ...) is named
+ *              as for -EBUSY, and stays
  *   -EALREADY  a runtime is running, or the caller is a coroutine
  *   -EINVAL    a bad value in cfg or the environment (named on stderr), or main_fn NULL
  *   -EBUSY     coroutines outlived the grace; they are named on stderr and stay
