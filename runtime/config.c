@@ -1,6 +1,7 @@
 #include "runtime/config.h"
 
 #include "io/features.h"
+#include "sched/trace.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -227,6 +228,51 @@ int spg__cpu_list(const char *text, cpu_set_t *set)
 	return CPU_COUNT(set) > 0 ? 0 : -EINVAL;
 }
 
+/* One word of SPG_DEBUG, cut out. */
+static int debug_word(char *word, struct spg__debug *out)
+{
+	char *value = strchr(word, '=');
+	int64_t number;
+
+	if (value == NULL) {
+		out->migrate |= strcmp(word, "migrate") == 0;
+		return strcmp(word, "migrate") == 0 ? 0 : -EINVAL;
+	}
+	*value++ = '\0';
+	if (strcmp(word, "schedtrace") == 0) {
+		if (parse_number(value, true, &number) < 0 || number < SPG_MS)
+			return -EINVAL;
+		out->schedtrace_ns = number;
+		return 0;
+	}
+	if (strcmp(word, "trace_events") != 0 || parse_number(value, false, &number) < 0 ||
+	    number < SPG__TRACE_EVENTS_MIN || number > SPG__TRACE_EVENTS_MAX || (number & (number - 1)) != 0)
+		return -EINVAL;
+	out->trace_events = (unsigned)number;
+	return 0;
+}
+
+int spg__debug_parse(const char *text, struct spg__debug *out, const char **bad)
+{
+	char word[64];
+
+	*out = (struct spg__debug){ .trace_events = SPG__TRACE_EVENTS };
+	*bad = text;
+	for (const char *at = text != NULL ? text : ""; *at != '\0';) {
+		size_t len = strcspn(at, ",");
+
+		*bad = at;
+		if (len >= sizeof(word))
+			return -EINVAL;
+		memcpy(word, at, len);
+		word[len] = '\0';
+		if (len > 0 && debug_word(word, out) < 0)
+			return -EINVAL;
+		at += len + (at[len] == ',');
+	}
+	return 0;
+}
+
 static int complain(const char *name, const char *value)
 {
 	fprintf(stderr, "spg: bad configuration: %s = %s\n", name, value);
@@ -252,6 +298,7 @@ static int check_field(const spg_config *cfg, const struct field *field)
 
 int spg__config_check(const spg_config *cfg)
 {
+	struct spg__debug debug;
 	cpu_set_t set;
 	const char *bad;
 
@@ -267,6 +314,8 @@ int spg__config_check(const spg_config *cfg)
 		return complain("blocking_min", "more than blocking_max");
 	if (cfg->steal_backoff_min_ns > cfg->steal_backoff_max_ns)
 		return complain("steal_backoff_min_ns", "more than steal_backoff_max_ns");
+	if (spg__debug_parse(cfg->debug, &debug, &bad) < 0)
+		return complain("debug", bad);
 	if (spg__features_init(cfg->disable, &bad) < 0)
 		return complain("disable", bad);
 	return 0;

@@ -42,8 +42,13 @@ int spg__wait_begin_uncancelable(struct spg__wait *wait, enum spg__reason reason
 /* Has one of the ends come? Starts the timer for the nearest deadline the first time. */
 static spg__noinline int deadline_err(struct spg__wait *wait)
 {
-	if (spg__clock_ns() >= wait->deadline_ns)
+	if (spg__clock_ns() >= wait->deadline_ns) {
+		struct spg__shard *shard = spg__shard_self();
+
+		if (shard != NULL)
+			spg__count(&shard->counters.timeouts);
 		return -ETIMEDOUT;
+	}
 	if (wait->armed || wait->waiter->kind != SPG__WAITER_CORO)
 		return 0;
 	wait->armed = true;
