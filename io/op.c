@@ -1,6 +1,8 @@
 #include "io/op.h"
 
+#include "coro/usdt.h"
 #include "io/fdtab.h"
+#include "sched/trace.h"
 
 /* An SQE, however long it takes: a full queue makes the caller wait its turn (never fail). */
 static void take_sqe(struct spg__op *op)
@@ -63,6 +65,8 @@ static spg__noinline void cancel(struct spg__op *op)
 	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
 	sqe->user_data = SPG__UD_IGNORE;
 	spg__count(&shard->counters.cancels);
+	if (spg__trace_any(shard))
+		spg__trace_put_any(shard, SPG__TRACE_CANCEL, (uint64_t)(uintptr_t)op, 0);
 }
 
 /* Waits for the CQE; the first end of the context asks for it. Returns that end's error, or 0. */
@@ -99,9 +103,14 @@ static spg__noinline int failed(struct spg__op *op, int res, int ended)
 
 int spg__op_wait(struct spg__op *op)
 {
+	struct spg__trace_ring *trace;
 	int ended, res;
 
 	op->sqe->user_data = (uint64_t)(uintptr_t)op;
+	SPG__PROBE4(op_submit, op, op->coro->id, op->sqe->opcode, op->sqe->fd);
+	trace = spg__trace_of(op->ring->shard);
+	if (spg__unlikely(trace != NULL))
+		spg__trace_submit(trace, op->sqe);
 	spg__ring_begun(op->ring);
 	spg__ring_filled(op->ring);
 	ended = await(op);
@@ -117,6 +126,7 @@ void spg__op_complete(struct spg__op *op, int32_t res, uint32_t flags)
 	struct spg__ring *ring = op->ring;
 
 	SPG_CHECK(res != SPG__OP_PENDING);
+	SPG__PROBE3(op_complete, op, coro->id, res);
 	op->flags = flags;
 	spg__fdtab_leave(ring->fd_inflight, op->fd);
 	spg__ring_ended(ring);

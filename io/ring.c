@@ -218,9 +218,15 @@ void spg__ring_submit(struct spg__ring *ring)
 		(void)enter(ring, n, 0, 0, NULL);
 }
 
+/* Of an operation, a multishot one, or a watch: neither a mark nor a wake. */
+static bool is_somebodys(uint64_t user_data)
+{
+	return user_data >= SPG__UD_MARKS_END && user_data >> 32 != SPG__UD_WAKE_SENT;
+}
+
 static void complete(struct spg__ring *ring, uint64_t user_data, int32_t res, uint32_t flags)
 {
-	if (spg__likely(user_data >= SPG__UD_MARKS_END && (user_data >> 32 != SPG__UD_WAKE_SENT))) {
+	if (spg__likely(is_somebodys(user_data))) {
 		void *what = (void *)(uintptr_t)(user_data & ~(uint64_t)SPG__UD_TAGS);
 
 		if (spg__likely((user_data & SPG__UD_TAGS) == 0))
@@ -237,6 +243,29 @@ static void complete(struct spg__ring *ring, uint64_t user_data, int32_t res, ui
 		/* Only failures come back. The queue holds the truth; this delivers the hint. */
 		(void)!write(spg__ring_of(spg__shard_at((int)(uint32_t)user_data))->event_fd,
 			     &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
+/* Before they are acted on (TR4). */
+static void trace_completions(struct spg__trace_ring *trace, struct io_uring_cq *cq, unsigned head, unsigned tail)
+{
+	uint64_t ticks = spg__trace_ticks(), last;
+
+	_Static_assert(offsetof(struct io_uring_cqe, res) == 8, "result and flags in 8 bytes");
+	for (; head != tail; head++) {
+		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
+
+		memcpy(&last, &cqe->res, sizeof(last));
+		spg__trace_put_at(trace, ticks, SPG__TRACE_COMPLETE, cqe->user_data, last);
+	}
+}
+
+static spg__noinline void trace_completions_foreign(struct io_uring_cq *cq, unsigned head, unsigned tail)
+{
+	struct spg__trace_ring *trace = spg__trace_take(NULL);
+
+	if (trace != NULL)
+		trace_completions(trace, cq, head, tail);
+	spg__trace_release(NULL);
 }
 
 /* Keeps a completion for the owner's next reap. false: no room. Under cq_lock. */
@@ -268,6 +297,7 @@ static spg__noinline void release_held(struct spg__ring *ring, unsigned count)
 static unsigned reap(struct spg__ring *ring)
 {
 	struct io_uring_cq *cq = &ring->uring.cq;
+	struct spg__trace_ring *trace;
 	unsigned head, tail, seen, held;
 
 	/* relaxed look: what comes right now is seen at the next poll. */
@@ -279,6 +309,9 @@ static unsigned reap(struct spg__ring *ring)
 	head = *cq->khead;
 	tail = io_uring_smp_load_acquire(cq->ktail);
 	seen = tail - head;
+	trace = spg__trace_of(ring->shard);
+	if (spg__unlikely(trace != NULL))
+		trace_completions(trace, cq, head, tail);
 	for (; head != tail; head++) {
 		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
 
@@ -310,10 +343,11 @@ static void ring_reap_for(struct spg__shard *shard)
 	tail = io_uring_smp_load_acquire(cq->ktail);
 	/* acquire [N-a]: what completed had begun. */
 	(void)atomic_load_explicit(&ring->begun, memory_order_acquire);
+	if (spg__unlikely(spg__trace_any(NULL)))
+		trace_completions_foreign(cq, head, tail);
 	for (; head != tail; head++) {
 		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
-		bool op = cqe->user_data >= SPG__UD_MARKS_END && cqe->user_data >> 32 != SPG__UD_WAKE_SENT &&
-			  (cqe->user_data & SPG__UD_TAGS) == 0;
+		bool op = is_somebodys(cqe->user_data) && (cqe->user_data & SPG__UD_TAGS) == 0;
 
 		if (op)
 			complete(ring, cqe->user_data, cqe->res, cqe->flags);

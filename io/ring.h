@@ -14,7 +14,9 @@
 #define SPG__IO_RING_H
 
 #include "io/features.h"
-#include "sched/shard.h"
+#include "sched/trace.h"
+
+#include <string.h>
 
 #define SPG__UD_IGNORE 2u
 #define SPG__UD_WAKE 4u
@@ -79,6 +81,16 @@ static inline void spg__ring_filled(struct spg__ring *ring)
 {
 	/* release: the SQE's fields; pairs with the kernel, and with the handler on this thread. */
 	io_uring_smp_store_release(ring->uring.sq.ktail, ring->uring.sq.sqe_tail);
+}
+
+/* The SQE is whole, and the running coroutine's. Time 0: it is about to park, which is the next record. */
+static inline void spg__trace_submit(struct spg__trace_ring *trace, const struct io_uring_sqe *sqe)
+{
+	uint64_t first;
+
+	_Static_assert(offsetof(struct io_uring_sqe, fd) == 4, "opcode and descriptor in 8 bytes");
+	memcpy(&first, sqe, sizeof(first));
+	spg__trace_put_at(trace, 0, SPG__TRACE_SUBMIT, sqe->user_data, first);
 }
 
 /* One more operation is in flight, or one less. */

@@ -1,6 +1,7 @@
 #include "runtime/config.h"
 
 #include "io/features.h"
+#include "sched/trace.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -207,20 +208,6 @@ void spg_config_init(spg_config *cfg)
 	}
 }
 
-bool spg__config_debug(const spg_config *cfg, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (const char *at = cfg->debug; at != NULL && *at != '\0'; at += strspn(at, ",")) {
-		size_t n = strcspn(at, ",");
-
-		if (n == len && memcmp(at, word, len) == 0)
-			return true;
-		at += n;
-	}
-	return false;
-}
-
 int spg__cpu_list(const char *text, cpu_set_t *set)
 {
 	CPU_ZERO(set);
@@ -243,6 +230,54 @@ int spg__cpu_list(const char *text, cpu_set_t *set)
 		text = *end == ',' ? end + 1 : end;
 	}
 	return CPU_COUNT(set) > 0 ? 0 : -EINVAL;
+}
+
+/* One word of SPG_DEBUG, cut out. */
+static int debug_word(char *word, struct spg__debug *out)
+{
+	char *value = strchr(word, '=');
+	int64_t number;
+
+	if (value == NULL) {
+		bool migrate = strcmp(word, "migrate") == 0, leaks = strcmp(word, "leaks") == 0;
+
+		out->migrate |= migrate;
+		out->leaks |= leaks;
+		return migrate || leaks ? 0 : -EINVAL;
+	}
+	*value++ = '\0';
+	if (strcmp(word, "schedtrace") == 0) {
+		if (parse_number(value, true, &number) < 0 || number < SPG_MS)
+			return -EINVAL;
+		out->schedtrace_ns = number;
+		return 0;
+	}
+	if (strcmp(word, "trace_events") != 0 || parse_number(value, false, &number) < 0 ||
+	    number < SPG__TRACE_EVENTS_MIN || number > SPG__TRACE_EVENTS_MAX || (number & (number - 1)) != 0)
+		return -EINVAL;
+	out->trace_events = (unsigned)number;
+	return 0;
+}
+
+int spg__debug_parse(const char *text, struct spg__debug *out, const char **bad)
+{
+	char word[64];
+
+	*out = (struct spg__debug){ .trace_events = SPG__TRACE_EVENTS };
+	*bad = text;
+	for (const char *at = text != NULL ? text : ""; *at != '\0';) {
+		size_t len = strcspn(at, ",");
+
+		*bad = at;
+		if (len >= sizeof(word))
+			return -EINVAL;
+		memcpy(word, at, len);
+		word[len] = '\0';
+		if (len > 0 && debug_word(word, out) < 0)
+			return -EINVAL;
+		at += len + (at[len] == ',');
+	}
+	return 0;
 }
 
 static int complain(const char *name, const char *value)
@@ -270,6 +305,7 @@ static int check_field(const spg_config *cfg, const struct field *field)
 
 int spg__config_check(const spg_config *cfg)
 {
+	struct spg__debug debug;
 	cpu_set_t set;
 	const char *bad;
 
@@ -285,6 +321,8 @@ int spg__config_check(const spg_config *cfg)
 		return complain("blocking_min", "more than blocking_max");
 	if (cfg->steal_backoff_min_ns > cfg->steal_backoff_max_ns)
 		return complain("steal_backoff_min_ns", "more than steal_backoff_max_ns");
+	if (spg__debug_parse(cfg->debug, &debug, &bad) < 0)
+		return complain("debug", bad);
 	if (spg__features_init(cfg->disable, &bad) < 0)
 		return complain("disable", bad);
 	return 0;

@@ -19,8 +19,15 @@ int spg__config_check(const spg_config *cfg);
 /* The shards that will run: cfg->shards, or one per CPU of the affinity mask (and of cfg->cpus). */
 unsigned spg__config_shards(const spg_config *cfg);
 
-/* Is the word among those of spg_config.debug? */
-bool spg__config_debug(const spg_config *cfg, const char *word);
+/* What SPG_DEBUG asks for. */
+struct spg__debug {
+	int64_t schedtrace_ns; /* 0: no */
+	unsigned trace_events;
+	bool migrate, leaks;
+};
+
+/* The words of spg_config.debug; NULL: none. 0, or -EINVAL and the bad word in *bad. */
+int spg__debug_parse(const char *text, struct spg__debug *out, const char **bad);
 
 /* Parses "0,2-3" into set. 0 or -EINVAL. */
 int spg__cpu_list(const char *text, cpu_set_t *set);

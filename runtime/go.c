@@ -175,6 +175,7 @@ void spg_set_name(const char *name)
 		return;
 	strncpy(self->name, name != NULL ? name : "", sizeof(self->name) - 1);
 	self->name[sizeof(self->name) - 1] = '\0';
+	self->trace_named = 0;
 }
 
 int spg_shard(void)

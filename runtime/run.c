@@ -15,6 +15,8 @@
 #include "runtime/call.h"
 #include "runtime/config.h"
 #include "runtime/signal.h"
+#include "runtime/schedtrace.h"
+#include "runtime/trace.h"
 
 #include "coro/alloc.h"
 #include "coro/clock.h"
@@ -48,6 +50,7 @@ enum state { IDLE, STARTING, RUNNING, STOPPING, STUCK };
 static struct {
 	_Atomic int state;
 	spg_config cfg;
+	struct spg__debug debug;
 	unsigned shards;
 	struct spg__ring *rings;
 	bool by_run;
@@ -228,8 +231,9 @@ static int start_parts(void)
 		.steal_backoff_max_ns = rt.cfg.steal_backoff_max_ns,
 		.spin_ns = rt.cfg.spin_ns,
 		.timer_slack_ns = rt.cfg.timer_slack_ns,
-		.run_budget = rt.cfg.run_budget,
+		.run_budget = rt.debug.migrate ? 1 : rt.cfg.run_budget,
 		.coroutines_max = rt.cfg.coroutines_max,
+		.migrate = rt.debug.migrate,
 	};
 	struct spg__offload_conf offload = {
 		.threads_min = rt.cfg.blocking_min,
@@ -259,6 +263,7 @@ static int start_parts(void)
 		rt.rings = NULL;
 		return err;
 	}
+	spg__trace_conf(rt.debug.trace_events);
 	spg__sched.coro_ended = coro_ended;
 	spg__fdtab_start();
 	spg__calls_init(rt.cfg.calls_max);
@@ -298,6 +303,7 @@ static int start(const spg_config *cfg, bool by_run)
 	if (err < 0)
 		goto err_state;
 	rt.shards = spg__config_shards(&rt.cfg);
+	(void)spg__debug_parse(rt.cfg.debug, &rt.debug, &(const char *){ NULL }); /* checked */
 	err = start_parts();
 	if (err < 0)
 		goto err_state;
@@ -316,9 +322,12 @@ static int start(const spg_config *cfg, bool by_run)
 	if (err < 0)
 		goto err_shards;
 	spg__signals_start(rt.cfg.kick_signal, rt.cfg.dump_signal);
-	if (spg__config_debug(&rt.cfg, "leaks"))
+	if (rt.debug.leaks)
 		spg__leaks_begin();
 	atomic_store_explicit(&rt.state, RUNNING, memory_order_release);
+	/* Without its thread there are no lines; the runtime runs all the same. */
+	if (rt.debug.schedtrace_ns > 0)
+		(void)spg__schedtrace_start(rt.debug.schedtrace_ns);
 	return 0;
 
 err_shards:
@@ -424,12 +433,14 @@ static int stop(void)
 	spg__threads_interrupt();
 	spg__msg_close(); /* contexts have ended: their error comes first */
 	spg__shard_leave_foreign();
+	spg__schedtrace_stop();
 	spg__deadlock_release();
 	if (!wait_drained())
 		return report_stuck();
 	spg__watchdog_stop();
 	spg__sched_exit();
 	join_shards(rt.shards);
+	spg__trace_runtime_ended();
 	release_parts();
 	if (spg__unlikely(atomic_load_explicit(&spg__leaks_on, memory_order_relaxed)))
 		spg__leaks_end();

@@ -22,16 +22,37 @@ static void shard_stats(struct spg_shard_stats *out, struct spg__shard *shard)
 	out->inflight = ring != NULL ? spg__count_read(&ring->begun) - spg__count_read(&ring->ended) : 0;
 	out->timers = atomic_load_explicit(&shard->timers.count, memory_order_relaxed);
 	out->runnable = local;
+	out->asleep = atomic_load_explicit(&shard->asleep, memory_order_relaxed);
+	out->spinning = atomic_load_explicit(&spg__sched.spinning[shard->id / 64], memory_order_relaxed) >>
+				(shard->id % 64) & 1;
 }
 
 static void add(struct spg_shard_stats *total, const struct spg_shard_stats *one)
 {
 	uint64_t *to = (uint64_t *)(void *)total;
 	const uint64_t *from = (const uint64_t *)(const void *)one;
+	uint64_t max = total->steals_failed_streak_max;
 
 	_Static_assert(sizeof(*total) % sizeof(uint64_t) == 0, "a struct of uint64_t");
 	for (size_t i = 0; i < sizeof(*total) / sizeof(uint64_t); i++)
 		to[i] += from[i];
+	total->steals_failed_streak_max = max > one->steals_failed_streak_max ? max :
+										one->steals_failed_streak_max;
+}
+
+static void config(struct spg_steal_config *out)
+{
+	const struct spg__sched_conf *conf = &spg__sched.conf;
+
+	*out = (struct spg_steal_config){
+		.steal = conf->steal,
+		.steal_batch = conf->steal_batch,
+		.steal_probe = conf->steal_probe,
+		.steal_backoff_min_ns = (uint64_t)conf->steal_backoff_min_ns,
+		.steal_backoff_max_ns = (uint64_t)conf->steal_backoff_max_ns,
+		.spin_ns = (uint64_t)conf->spin_ns,
+		.run_budget = conf->run_budget,
+	};
 }
 
 struct life_count {
@@ -67,8 +88,10 @@ int spg_stats(spg_stats_t *out)
 		add(&out->total, &out->shard[i]);
 	}
 	spg__msg_stats(&out->total);
+	config(&out->config);
 	spg__coro_each(count_life, &life);
-	out->total.spawned += atomic_load_explicit(&spg__sched.foreign_spawned, memory_order_relaxed);
+	out->total.spawned_foreign = atomic_load_explicit(&spg__sched.foreign_spawned, memory_order_relaxed);
+	out->total.spawned += out->total.spawned_foreign;
 	out->total.live = life.live;
 	out->total.parked = life.parked;
 	out->total.runnable += atomic_load_explicit(&spg__sched.global_count, memory_order_relaxed);

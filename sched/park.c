@@ -1,8 +1,10 @@
 #include "sched/park.h"
 
 #include "coro/clock.h"
+#include "coro/usdt.h"
 #include "sched/shard.h"
 #include "sched/thread.h"
+#include "sched/trace.h"
 
 #include <linux/futex.h>
 #include <poll.h>
@@ -70,6 +72,7 @@ void spg__park(struct spg__waiter *w, int64_t deadline_ns)
 		return;
 	}
 	spg__count(&shard->counters.parks);
+	SPG__PROBE3(park, spg__coro_of(w)->id, *(uint8_t *)&w->reason, *(const void **)&w->object);
 	spg__coro_leave(shard, spg__coro_of(w), SPG__COMMIT_PARK);
 }
 
@@ -165,6 +168,7 @@ void spg__unpark(struct spg__waiter *w)
 {
 	struct spg__coro *coro;
 	uint32_t ended = unpark(w);
+	struct spg__shard *self;
 	int home;
 
 	if (ended != SPG__PARK_PARKED && ended != SPG__PARK_POLLING)
@@ -174,6 +178,9 @@ void spg__unpark(struct spg__waiter *w)
 		return;
 	}
 	coro = spg__coro_of(w);
+	self = spg__shard_self();
+	if (spg__unlikely(spg__trace_any(self)))
+		spg__trace_put_any(self, SPG__TRACE_READY, coro->id, 0);
 	/* O3. One in flight goes to its ring's shard, a pinned one to its own: the same while in flight. */
 	home = spg__coro_op_shard(coro);
 	spg__coro_ready(coro, home >= 0 ? home : coro->pin);

@@ -59,6 +59,9 @@ bool spg__steal(struct spg__shard *thief, int64_t now_ns);
 /* Runs coroutines until the budget is used up or nothing is left. From the loop. */
 void spg__run_pass(struct spg__shard *shard, struct spg__coro *first);
 
+/* For debugging: what thieves could take goes to the next shard. */
+void spg__queue_send_away(struct spg__shard *shard);
+
 /* A stack came free, or may be had now: one starved coroutine may try again. */
 void spg__starved_retry(void);
 

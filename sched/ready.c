@@ -3,6 +3,9 @@
  */
 #include "sched/park.h"
 #include "sched/queue.h"
+#include "sched/trace.h"
+
+#include "coro/usdt.h"
 
 /* Coroutines taken from the global queue at once, at most. */
 #define GLOBAL_BATCH 64u
@@ -29,23 +32,34 @@ static bool anybody_spins(void)
 	return false;
 }
 
-static void count_wake(bool sent)
+static void count_coalesced(void)
 {
 	struct spg__shard *self = spg__shard_self();
 
 	if (self != NULL)
-		spg__count(sent ? &self->counters.wakes_sent : &self->counters.wakes_coalesced);
+		spg__count(&self->counters.wakes_coalesced);
+}
+
+/* Its bit is taken (I4). */
+static void wake(struct spg__shard *shard)
+{
+	struct spg__shard *self = spg__shard_self();
+
+	if (self != NULL)
+		spg__count(&self->counters.wakes_sent);
+	if (spg__unlikely(spg__trace_any(self)))
+		spg__trace_put_any(self, SPG__TRACE_WAKE, (uint64_t)shard->id, 0);
+	spg__sched.poller->wake(shard);
 }
 
 void spg__shard_wake(struct spg__shard *shard)
 {
 	if (bit_clear(spg__sched.sleeping, shard->id)) {
-		count_wake(true);
-		spg__sched.poller->wake(shard);
+		wake(shard);
 		return;
 	}
 	if (atomic_load_explicit(&shard->asleep, memory_order_relaxed))
-		count_wake(false);
+		count_coalesced();
 	(void)bit_clear(spg__sched.spinning, shard->id); /* I5 */
 }
 
@@ -58,7 +72,7 @@ void spg__wake_thief(void)
 		if (word == 0)
 			continue;
 		if (anybody_spins()) {
-			count_wake(false);
+			count_coalesced();
 			return;
 		}
 		while (word != 0) {
@@ -66,8 +80,7 @@ void spg__wake_thief(void)
 
 			word &= word - 1;
 			if (bit_clear(spg__sched.sleeping, id)) {
-				count_wake(true);
-				spg__sched.poller->wake(spg__shard_at(id));
+				wake(spg__shard_at(id));
 				return;
 			}
 		}
@@ -158,10 +171,27 @@ void spg__inbox_put(struct spg__shard *shard, struct spg__coro *coro)
 							memory_order_seq_cst, memory_order_relaxed));
 }
 
+void spg__queue_send_away(struct spg__shard *shard)
+{
+	struct spg__shard *next = spg__shard_at((int)(((unsigned)shard->id + 1) % spg__sched.conf.shards));
+	struct spg__coro *coro;
+
+	if (!spg__sched.stealing)
+		return;
+	coro = atomic_exchange_explicit(&shard->next, NULL, memory_order_acq_rel); /* [R-c] */
+	if (coro == NULL)
+		coro = spg__runq_take(&shard->runq);
+	for (; coro != NULL; coro = spg__runq_take(&shard->runq)) {
+		spg__inbox_put(next, coro);
+		spg__shard_wake(next);
+	}
+}
+
 void spg__coro_ready(struct spg__coro *coro, int home)
 {
 	struct spg__shard *self = spg__shard_self();
 
+	SPG__PROBE2(ready, coro->id, home);
 	if (spg__likely(self != NULL && (home < 0 || home == self->id))) {
 		ready_here(self, coro, home >= 0);
 		return;

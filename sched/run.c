@@ -7,9 +7,11 @@
 #include "sched/park.h"
 #include "sched/queue.h"
 #include "sched/thread.h"
+#include "sched/trace.h"
 
 #include "coro/alloc.h"
 #include "coro/clock.h"
+#include "coro/usdt.h"
 
 #include <string.h>
 
@@ -168,6 +170,7 @@ static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__c
 	struct spg__coro *next = pick(shard);
 	void *to = shard->loop_context;
 	struct spg__san *san = &shard->loop_san;
+	struct spg__trace_ring *trace;
 
 	shard->leaving = self;
 	shard->commit = commit;
@@ -176,7 +179,12 @@ static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__c
 		spg__count(&shard->counters.switches);
 		to = next->context;
 		san = &next->san;
+		SPG__PROBE3(run, next->id, next->fn, shard->id);
 	}
+	trace = spg__trace_of(shard);
+	if (spg__unlikely(trace != NULL))
+		spg__trace_run(trace, atomic_load_explicit(&self->waiter.reason, memory_order_relaxed), commit,
+			       next); /* relaxed: its own */
 	spg__san_leave(&self->san, san, commit == SPG__COMMIT_END);
 	return spg__jump(to, shard);
 }
@@ -188,8 +196,14 @@ void spg__coro_leave(struct spg__shard *shard, struct spg__coro *self, enum spg_
 
 void spg__run_pass(struct spg__shard *shard, struct spg__coro *first)
 {
+	struct spg__trace_ring *trace;
+
 	if (first->stack == NULL && !bind(shard, first))
 		return;
+	trace = spg__trace_of(shard);
+	if (spg__unlikely(trace != NULL))
+		spg__trace_run(trace, SPG__REASON_NONE, SPG__TRACE_FROM_LOOP, first);
+	SPG__PROBE3(run, first->id, first->fn, shard->id);
 	shard->leaving = NULL;
 	shard->current = first;
 	spg__count(&shard->counters.switches);
@@ -216,17 +230,31 @@ static void call(struct spg__coro *self)
 
 void (*spg__coro_locals_end)(struct spg__coro *coro);
 
+/*
+ * Who walks frame pointers (perf, debuggers) stops here: no frame before it, no return
+ * address. coro_entry never returns; make_fcontext leaves addresses of code in both words.
+ */
+static void mark_bottom(void *frame)
+{
+	void *volatile *words = frame;
+
+	words[0] = NULL;
+	words[1] = NULL;
+}
+
 /* The bottom frame of every stack: one coroutine's life after the other. */
 static void coro_entry(struct spg__transfer t)
 {
 	for (;;) {
 		struct spg__coro *self = ((struct spg__shard *)t.data)->current;
 
+		mark_bottom(__builtin_frame_address(0));
 		arrive(t, self);
 		call(self);
 		if (spg__unlikely(self->locals != NULL))
 			spg__coro_locals_end(self);
 		SPG_CHECK(spg__coro_op_shard(self) < 0);
+		SPG__PROBE1(end, self->id);
 		spg__waiter_unbind(&self->waiter);
 		t = leave(spg__shard_self(), self, SPG__COMMIT_END);
 	}
@@ -278,8 +306,10 @@ static int start_shard(const struct spg__spawn *spawn)
 	return spawn->shard;
 }
 
-static void spawn_counted(struct spg__shard *shard)
+static void spawn_counted(struct spg__shard *shard, bool pinned)
 {
+	if (spg__unlikely(pinned) && shard != NULL)
+		spg__count(&shard->counters.spawned_pinned);
 	/* release: with the last look of spg__coros_live. Foreign spawns are counted on shard 0 by RMW. */
 	if (shard != NULL)
 		atomic_store_explicit(&shard->counters.spawned, spg__count_read(&shard->counters.spawned) + 1,
@@ -300,6 +330,7 @@ static void coro_init(struct spg__coro *coro, const struct spg__spawn *spawn, st
 	atomic_store_explicit(&coro->op_shard, -1, memory_order_relaxed);
 	coro->stack_class = (uint8_t)spawn->stack_class;
 	coro->name[0] = '\0';
+	coro->trace_named = 0;
 	if (spg__unlikely(spawn->name != NULL)) {
 		strncpy(coro->name, spawn->name, sizeof(coro->name) - 1);
 		coro->name[sizeof(coro->name) - 1] = '\0';
@@ -346,7 +377,11 @@ int spg__coro_spawn(const struct spg__spawn *spawn)
 	coro_init(coro, spawn, self);
 	if (spawn->id != NULL)
 		*spawn->id = coro->id;
-	spawn_counted(self);
+	spawn_counted(self, coro->pin >= 0);
+	if (spg__unlikely(spg__trace_any(self)))
+		spg__trace_put_any(self, SPG__TRACE_WHAT(SPG__TRACE_SPAWN, 0, coro->pin), coro->id,
+				   (uint64_t)(uintptr_t)coro->fn);
+	SPG__PROBE3(spawn, coro->id, coro->fn, coro->pin);
 	spawn_place(coro, self, start_shard(spawn));
 out:
 	if (spg__unlikely(self == NULL)) {

@@ -4,6 +4,7 @@
 #include "coro/clock.h"
 #include "sched/cancel.h"
 #include "sched/queue.h"
+#include "sched/trace.h"
 #include "sched/watchdog.h"
 
 #include <sched.h>
@@ -204,9 +205,13 @@ static void sleep_in_poller(struct spg__shard *shard)
 		before = spg__clock_ns();
 		if (due > before) {
 			spg__count(&shard->counters.sleeps);
+			if (spg__unlikely(spg__trace_any(shard)))
+				spg__trace_put_any(shard, SPG__TRACE_SLEEP, 0, 0);
 			spg__sched.poller->wait(shard,
 						spg__clock_after_ns(due, spg__sched.conf.timer_slack_ns));
 			spg__count_add(&shard->counters.idle_ns, (uint64_t)(spg__clock_ns() - before));
+			if (spg__unlikely(spg__trace_any(shard)))
+				spg__trace_put_any(shard, SPG__TRACE_AWAKE, 0, 0);
 		}
 	}
 	(void)spg__mask_clear(spg__sched.sleeping, shard->id);
@@ -261,6 +266,15 @@ static void budget_adapt(struct spg__shard *shard, int64_t took_ns)
 					    spg__sched.conf.run_budget;
 }
 
+static void expire(struct spg__shard *shard, int64_t now)
+{
+	unsigned fired = spg__timers_expire(&shard->timers, now);
+
+	spg__count_add(&shard->counters.timers_fired, fired);
+	if (spg__unlikely(spg__trace_any(shard)) && fired > 0)
+		spg__trace_put_any(shard, SPG__TRACE_TIMERS, fired, 0);
+}
+
 void spg__shard_loop(struct spg__shard *shard)
 {
 	int64_t now = spg__clock_ns(), before = now;
@@ -276,12 +290,14 @@ void spg__shard_loop(struct spg__shard *shard)
 		if (spg__unlikely(atomic_load_explicit(&shard->stalled, memory_order_relaxed)))
 			atomic_store_explicit(&shard->stalled, false, memory_order_relaxed);
 		spg__sched.poller->poll(shard);
+		if (spg__unlikely(spg__sched.conf.migrate))
+			spg__queue_send_away(shard);
 		spg__inbox_drain(shard);
 		spg__global_take(shard);
 		/* relaxed: our own heap; a foreign start wakes us. */
 		if (now >= atomic_load_explicit(&shard->timers.next_due_ns, memory_order_relaxed))
-			spg__count_add(&shard->counters.timers_fired,
-				       spg__timers_expire(&shard->timers, now));
+			expire(shard, now);
+		spg__count_set(&shard->counters.runnable_local, shard->local.count);
 		first = pass_first(shard);
 		if (first != NULL) {
 			shard->budget = shard->budget_max;

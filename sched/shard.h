@@ -52,6 +52,8 @@
 
 #define SPG__SHARDS_MAX 128
 
+struct spg__trace_ring;
+
 /* What becomes of the coroutine that was left, done by whoever runs next (P2). */
 enum spg__commit { SPG__COMMIT_PARK, SPG__COMMIT_YIELD, SPG__COMMIT_END };
 
@@ -67,6 +69,8 @@ struct spg__shard {
 	struct spg__coro *leaving;
 	enum spg__commit commit;
 	int id;
+	/* While a trace goes on: where to write (sched/trace.h); else NULL. */
+	_Atomic(struct spg__trace_ring *) trace;
 	unsigned budget, budget_max;
 	bool turn;
 	struct spg__coro *next_local;
@@ -80,6 +84,8 @@ struct spg__shard {
 	unsigned spin_misses;
 	/* Steal back-off: no attempt before this time; doubles while attempts fail. */
 	int64_t steal_after_ns, steal_backoff_ns;
+	/* Attempts in a row that found nothing. */
+	uint64_t steals_failed;
 	/* What a thief saw of each victim's steps, for the stale rule. */
 	struct {
 		uint64_t switches;
@@ -116,6 +122,7 @@ struct spg__sched_conf {
 	int64_t spin_ns, timer_slack_ns;
 	unsigned run_budget;
 	uint64_t coroutines_max;
+	bool migrate; /* for debugging: what becomes ready goes to another shard */
 };
 
 /* The shards' common state. There is one: one runtime at a time. */

@@ -11,7 +11,9 @@
 	X(spawned) X(ended) X(switches) X(parks) X(unparks) X(yields) X(steals_tried) X(steals_won) \
 	X(stolen) X(steals_backoff) X(spills) X(spins) X(spin_hits) X(sleeps) X(idle_ns)           \
 	X(wakes_sent) X(wakes_coalesced) X(sqes) X(cqes) X(enters) X(sq_full)          \
-	X(cq_overflow) X(timers_fired) X(cancels) X(kicks) X(stalls) X(migrations_in_flight)            \
+	X(cq_overflow) X(timers_fired) X(cancels) X(kicks) X(stalls) X(migrations_in_flight)       \
+	X(spawned_pinned) X(steal_scans) X(steals_not_worth) X(steals_failed_streak_max)           \
+	X(timeouts) X(runnable_local)                                                              \
 	X(msgs_sent) X(msgs_received) X(msg_doorbells) X(msg_coalesced) X(msg_backpressure)
 
 struct spg__counters {
@@ -24,8 +26,19 @@ struct spg__counters {
 static inline void spg__count_add(_Atomic uint64_t *counter, uint64_t n)
 {
 	/* relaxed: one writer; readers want a recent value, no order. */
+#if defined(__x86_64__)
+	/* The same in one instruction, which gcc does not make of a load, an addition and a store. */
+	__asm__("addq %1, %0" : "+m"(*(uint64_t *)counter) : "er"(n) : "cc");
+#else
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
 			      memory_order_relaxed);
+#endif
+}
+
+/* The owner's thread: a counter that is a level, or a maximum. */
+static inline void spg__count_set(_Atomic uint64_t *counter, uint64_t value)
+{
+	atomic_store_explicit(counter, value, memory_order_relaxed); /* relaxed: as above */
 }
 
 static inline void spg__count(_Atomic uint64_t *counter)

@@ -3,8 +3,10 @@
  * a hand-over slot its owner has left alone for too long.
  */
 #include "sched/queue.h"
+#include "sched/trace.h"
 
 #include "coro/clock.h"
+#include "coro/usdt.h"
 
 /* A victim is stuck when its switch count was the same at two looks so far apart. */
 #define SLOT_STALE_NS 20000
@@ -37,10 +39,13 @@ static bool stuck(struct spg__shard *thief, struct spg__shard *victim, int64_t n
 }
 
 /* Coroutine by coroutine: they are ours now (R3). */
-static void keep(struct spg__shard *thief, struct spg__coro **batch, uint32_t n)
+static void keep(struct spg__shard *thief, struct spg__shard *victim, struct spg__coro **batch, uint32_t n)
 {
 	spg__count(&thief->counters.steals_won);
 	spg__count_add(&thief->counters.stolen, n);
+	if (spg__unlikely(spg__trace_any(thief)))
+		spg__trace_put_any(thief, SPG__TRACE_STEAL, (uint64_t)victim->id, n);
+	SPG__PROBE3(steal, thief->id, victim->id, n);
 	for (uint32_t i = 0; i < n; i++) {
 		SPG_ASSERT(batch[i]->pin < 0);
 		/* In flight it would have to stay with its ring: the counter proves it never happens. */
@@ -61,7 +66,7 @@ static bool steal_slot(struct spg__shard *thief, struct spg__shard *victim)
 	    !atomic_compare_exchange_strong_explicit(&victim->next, &coro, NULL, memory_order_acq_rel,
 						     memory_order_relaxed))
 		return false;
-	keep(thief, &coro, 1);
+	keep(thief, victim, &coro, 1);
 	return true;
 }
 
@@ -71,7 +76,7 @@ static bool steal_batch(struct spg__shard *thief, struct spg__shard *victim)
 	uint32_t n = spg__runq_grab(&victim->runq, batch, spg__sched.conf.steal_batch);
 
 	if (n > 0)
-		keep(thief, batch, n);
+		keep(thief, victim, batch, n);
 	return n > 0;
 }
 
@@ -87,9 +92,14 @@ static struct spg__shard *choose(struct spg__shard *thief)
 		struct spg__shard *victim = spg__shard_at((int)((start + i) % shards));
 		uint32_t n;
 
-		if (victim == thief || !spg__steal_worth(victim))
+		if (victim == thief)
 			continue;
 		n = spg__runq_count(&victim->runq);
+		spg__count(&thief->counters.steal_scans);
+		if (!spg__steal_worth(victim)) {
+			spg__count_add(&thief->counters.steals_not_worth, n > 0);
+			continue;
+		}
 		if (n > backlog) {
 			backlog = n;
 			best = victim;
@@ -139,8 +149,12 @@ bool spg__steal(struct spg__shard *thief, int64_t now_ns)
 		return false;
 	}
 	spg__count(&thief->counters.steals_tried);
-	if (!steal(thief, now_ns))
+	if (!steal(thief, now_ns)) {
+		if (++thief->steals_failed > spg__count_read(&thief->counters.steals_failed_streak_max))
+			spg__count_set(&thief->counters.steals_failed_streak_max, thief->steals_failed);
 		return false;
+	}
+	thief->steals_failed = 0;
 	thief->steal_backoff_ns = thief->steal_after_ns = 0;
 	return true;
 }

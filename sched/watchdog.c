@@ -2,8 +2,10 @@
 
 #include "coro/clock.h"
 #include "sched/deadlock.h"
+#include "coro/usdt.h"
 #include "sched/queue.h"
 #include "sched/thread.h"
+#include "sched/trace.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -142,6 +144,9 @@ static void kick(struct spg__shard *shard, int64_t now)
 		return;
 	dog.seen[shard->id].kicked_ns = now;
 	spg__count(&shard->counters.kicks);
+	if (spg__trace_any(NULL))
+		spg__trace_put_any(NULL, SPG__TRACE_KICK, (uint64_t)shard->id, 0);
+	SPG__PROBE1(kick, shard->id);
 	pthread_kill(shard->thread, dog.conf.kick_signal);
 }
 
