@@ -1,6 +1,7 @@
 #include "runtime/schedtrace.h"
 
 #include "coro/clock.h"
+#include "sched/deadlock.h"
 
 #include <spg/debug.h>
 
@@ -95,6 +96,8 @@ int spg__schedtrace_start(int64_t period_ns)
 	err = pthread_create(&st.thread, NULL, print_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	st.started = err == 0;
+	if (st.started)
+		spg__deadlock_thread(1);
 	return -err;
 }
 
@@ -107,5 +110,6 @@ void spg__schedtrace_stop(void)
 	pthread_cond_signal(&st.cond);
 	pthread_mutex_unlock(&st.mutex);
 	pthread_join(st.thread, NULL);
+	spg__deadlock_thread(-1);
 	st.started = false;
 }

@@ -9,6 +9,7 @@
 #include "runtime/trace.h"
 
 #include "coro/clock.h"
+#include "sched/deadlock.h"
 
 #include <spg/ctx.h>
 #include <spg/debug.h>
@@ -121,6 +122,8 @@ static int start_writer(void)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = pthread_create(&session.writer, NULL, writer_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (err == 0)
+		spg__deadlock_thread(1); /* until it is told to end, it wakes nobody */
 	return -err;
 }
 
@@ -213,6 +216,7 @@ int spg_trace_stop(void)
 						     memory_order_relaxed))
 		return -ESRCH;
 	spg__trace_off(session.shards);
+	spg__deadlock_thread(-1);
 	pthread_mutex_lock(&session.mutex);
 	session.ending = true;
 	pthread_cond_signal(&session.cond);
