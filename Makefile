@@ -90,7 +90,7 @@ VALGRIND_TESTS := go mutex sync cond
 VALGRIND_BINS := $(filter $(VALGRIND_TESTS:%=$(B)/test/test_%),$(TEST_BINS))
 
 .PHONY: all lib tools setup demo test test-programs test-asan test-tsan test-clang test-valgrind \
-	fuzz bench bench-quick perf-gate install uninstall clean FORCE
+	fuzz bench bench-quick perf-gate stress install uninstall clean FORCE
 
 all: lib tools
 lib: $(B)/libspg.a $(B)/libspg.so
@@ -194,6 +194,11 @@ bench: all
 	@B=$(B) bench/run
 bench-quick: all
 	@B=$(B) bench/run --quick
+
+# Every stress and property test, again and again, for an hour.
+MINUTES ?= 60
+stress: tools $(TEST_BINS)
+	@B=$(B) tools/stress $(MINUTES)
 
 # Instructions of the hot paths against bench/gate.json, and ratios to Go.
 perf-gate: all
