@@ -185,21 +185,24 @@ static void join_shards(unsigned count)
 static void fork_prepare(void)
 {
 	pthread_mutex_lock(&rt.rings_mutex);
+	spg__signals_hold();
 }
 
 static void fork_parent(void)
 {
+	spg__signals_release();
 	pthread_mutex_unlock(&rt.rings_mutex);
 }
 
 /* sched/fork.h. With no runtime alive the child may start one. */
 static void fork_child(void)
 {
-	pthread_mutex_unlock(&rt.rings_mutex);
+	fork_parent();
 	/* relaxed: there is no other thread. */
 	if (atomic_load_explicit(&rt.state, memory_order_relaxed) == IDLE)
 		return;
 	spg__rings_forked();
+	spg__signals_forked();
 	spg__sched_forked(&rt.mask);
 	atomic_store_explicit(&rt.state, FORKED, memory_order_relaxed);
 }

@@ -471,6 +471,39 @@ START_TEST(a_child_forked_between_two_runtimes_may_start_one)
 }
 END_TEST
 
+/* Goal: a signal of the child's is the child's, and ends it; channels get the parent's, and only those. */
+static int signals_to_channels(void *arg)
+{
+	spg_chan *chan = spg_chan_new(sizeof(int), 4);
+	int wanted[] = { SIGUSR1 }, got = 0, status;
+	pid_t child;
+
+	(void)arg;
+	T_EQ(spg_signal_notify(chan, wanted, 1), 0);
+	child = fork();
+	if (child == 0) {
+		T_ERR(spg_signal_notify(chan, wanted, 1), -ESRCH);
+		raise(SIGUSR1);
+		_exit(1);
+	}
+	T_UNTIL(waitpid(child, &status, WNOHANG) == child);
+	T_OK(WIFSIGNALED(status));
+	T_EQ(WTERMSIG(status), SIGUSR1);
+	T_ERR(spg_chan_try_recv(chan, &got), -EAGAIN);
+	T_EQ(kill(getpid(), SIGUSR1), 0);
+	T_EQ(spg_chan_recv(chan, &got), 0);
+	T_EQ(got, SIGUSR1);
+	T_EQ(spg_signal_stop(chan), 0);
+	spg_chan_unref(chan);
+	return 0;
+}
+
+START_TEST(a_child_has_its_signals_to_itself)
+{
+	t_run((unsigned)_i, signals_to_channels, NULL);
+}
+END_TEST
+
 struct storm {
 	_Atomic bool stop;
 	_Atomic int forks;
@@ -539,5 +572,6 @@ T_MAIN(T_SHARDS(a_coroutine_forks_and_its_child_has_no_runtime),
        T_SHARDS(a_coroutine_forks_and_execs_with_no_signal_blocked),
        T_SHARDS(a_child_ends_with_the_function_of_its_coroutine),
        T_SHARDS(a_child_may_touch_what_the_parent_waits_at), T_SHARDS(a_job_of_the_pool_forks),
-       T_SHARDS(a_foreign_thread_forks), T_SHARDS(a_child_forked_between_two_runtimes_may_start_one),
+       T_SHARDS(a_foreign_thread_forks), T_SHARDS(a_child_has_its_signals_to_itself),
+       T_SHARDS(a_child_forked_between_two_runtimes_may_start_one),
        T_SHARDS(stress_forks_against_starts_and_stops))
