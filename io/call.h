@@ -33,6 +33,9 @@ int spg__io_ready(int fd, unsigned events);
 /* io/perform.c: the SQE as a system call: its value or -errno. nonblocking: -EAGAIN instead of waiting. */
 int spg__perform(const struct io_uring_sqe *sqe, bool nonblocking);
 
+/* In a child of fork: whoever held its locks is not here. */
+void spg__perform_forked(void);
+
 /* io/foreign.c: the SQE on a foreign thread. */
 int spg__foreign_io(const struct io_uring_sqe *sqe, unsigned events, int64_t when_ns);
 

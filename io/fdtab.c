@@ -4,13 +4,16 @@
 #include "coro/leak.h"
 #include "coro/lock.h"
 #include "coro/list.h"
+#include "io/call.h"
 #include "io/fdkind.h"
 #include "io/ring.h"
 #include "sched/thread.h"
 #include "sched/wait.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <spg/io.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -48,8 +51,32 @@ static size_t fds_count(void)
 	return n < FDS_MAX ? n : FDS_MAX;
 }
 
+/*
+ * In the child of a fork: what others had in flight is not in flight here. The child has the
+ * thread that forked, which is in no call.
+ */
+static void forked(void)
+{
+	/* relaxed, all: there is no other thread. */
+	_Atomic uint32_t *closing = atomic_load_explicit(&fdtab.closing, memory_order_relaxed);
+	_Atomic uint16_t *foreign = atomic_load_explicit(&fdtab.foreign, memory_order_relaxed);
+
+	atomic_store_explicit(&fdtab.lock.held, 0, memory_order_relaxed);
+	spg__list_init(&fdtab.closers);
+	/* Zeroes again. */
+	SPG_CHECK(madvise((void *)closing, fdtab.count * sizeof(*closing), MADV_DONTNEED) == 0);
+	SPG_CHECK(madvise((void *)foreign, fdtab.count * sizeof(*foreign), MADV_DONTNEED) == 0);
+	spg__perform_forked();
+}
+
+static void watch_forks(void)
+{
+	SPG_CHECK(pthread_atfork(NULL, NULL, forked) == 0);
+}
+
 int spg__fdtab_init(void)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	_Atomic uint32_t *closing;
 	_Atomic uint16_t *foreign;
 	size_t count = fds_count();
@@ -73,7 +100,10 @@ int spg__fdtab_init(void)
 		spg__unmap((void *)closing, count * sizeof(*closing));
 	if (foreign != NULL)
 		spg__unmap((void *)foreign, count * sizeof(*foreign));
-	return atomic_load_explicit(&fdtab.closing, memory_order_acquire) != NULL ? 0 : -ENOMEM;
+	if (atomic_load_explicit(&fdtab.closing, memory_order_acquire) == NULL)
+		return -ENOMEM;
+	pthread_once(&once, watch_forks);
+	return 0;
 }
 
 _Atomic uint16_t *spg__fdtab_counts_new(void)

@@ -40,6 +40,12 @@ static pthread_mutex_t *lock_of(int fd)
 	return &locks[(unsigned)fd % LOCKS];
 }
 
+void spg__perform_forked(void)
+{
+	for (unsigned i = 0; i < LOCKS; i++)
+		pthread_mutex_init(&locks[i], NULL);
+}
+
 static inline void *pointer(uint64_t value)
 {
 	return (void *)(uintptr_t)value;

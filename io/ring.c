@@ -182,6 +182,19 @@ void spg__ring_close(struct spg__ring *ring)
 	ring->shard->ring = NULL;
 }
 
+void spg__rings_forked(void)
+{
+	for (unsigned i = 0; spg__sched.shards != NULL && i < spg__sched.conf.shards; i++) {
+		struct spg__ring *ring = spg__ring_of(spg__shard_at((int)i));
+
+		if (ring == NULL)
+			continue;
+		close(ring->uring.ring_fd);
+		close(ring->event_fd);
+		ring->shard->ring = NULL;
+	}
+}
+
 /* Moves the tail over what was filled in (N4). Returns how many the kernel has not taken. */
 static unsigned sq_publish(struct spg__ring *ring)
 {

@@ -65,6 +65,9 @@ int spg__ring_open(struct spg__ring *ring, struct spg__shard *shard, const struc
 /* After its loop: nothing is in flight but our own read of event_fd. */
 void spg__ring_close(struct spg__ring *ring);
 
+/* In a child of fork: closes the descriptors of all open rings, which are not mapped here. */
+void spg__rings_forked(void);
+
 static inline struct spg__ring *spg__ring_of(struct spg__shard *shard)
 {
 	return shard->ring;

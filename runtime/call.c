@@ -12,6 +12,7 @@
 #include "runtime/call.h"
 
 #include "runtime/spawn.h"
+#include "sched/fork.h"
 #include "sched/park.h"
 #include "sched/wait.h"
 
@@ -80,6 +81,7 @@ static void call_main(void *arg)
 	if (call->err == 0) {
 		call->ran = true;
 		call->value = call->fn(call->arg);
+		spg__user_returned();
 		call->err = spg__ctx_state(call->ctx);
 		if (call->err == 0) /* a runtime that stops interrupts all coroutines */
 			call->err = spg__ctx_state(spg__ctx_root());

@@ -9,6 +9,7 @@
 #include "runtime/ctx.h"
 #include "runtime/spawn.h"
 #include "runtime/waitq.h"
+#include "sched/fork.h"
 
 #include "coro/alloc.h"
 #include "coro/leak.h"
@@ -115,6 +116,7 @@ static void child_main(void *arg)
 	spg__free(arg);
 	spg__scope_deadline_enter(&scope, child.deadline_ns);
 	res = child.fn(child.arg);
+	spg__user_returned();
 	spg__scope_leave(&scope);
 	if (res < 0)
 		child_failed(child.group, res);
@@ -173,6 +175,10 @@ static int wait_all(struct spg_group *g, struct spg__wait *wait)
 	if (g->running == 0) {
 		spg__unlock(&g->lock);
 		return 0;
+	}
+	if (spg__unlikely(spg__sched.child)) { /* K1: they ran in the parent */
+		spg__unlock(&g->lock);
+		return -ESRCH;
 	}
 	spg__waitq_push(&g->waiting, &node, wait->waiter);
 	err = spg__waitq_wait(&g->lock, &node, wait);

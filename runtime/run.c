@@ -11,6 +11,8 @@
  * G4  A deadlock is found by the watchdog and reported by spg_run's thread, which then stops.
  *     It is looked for as soon as main is on a queue: until then spg_run holds. Proven twice more
  *     after all were canceled, what is left cannot end: the second of these began after that.
+ * G5  A fork finds each ring open or closed, not halfway: its child closes descriptors by
+ *     what the memory says. No coroutine can hold up who opens or closes them.
  */
 #include "runtime/call.h"
 #include "runtime/config.h"
@@ -27,6 +29,7 @@
 #include "runtime/msg.h"
 #include "sched/cancel.h"
 #include "sched/deadlock.h"
+#include "sched/fork.h"
 #include "sched/offload.h"
 #include "sched/park.h"
 #include "sched/thread.h"
@@ -45,7 +48,7 @@
 /* How long what is about to end may take, when leaks are looked for. */
 #define LEAKS_WAIT_NS ((int64_t)1000000000)
 
-enum state { IDLE, STARTING, RUNNING, STOPPING, STUCK };
+enum state { IDLE, STARTING, RUNNING, STOPPING, STUCK, FORKED };
 
 static struct {
 	_Atomic int state;
@@ -61,8 +64,13 @@ static struct {
 	unsigned opened;
 	bool main_ended, drained, deadlocked;
 	unsigned proofs; /* of a deadlock, so far */
+	/* Rings are opened and closed under it, and no fork comes between (G5). */
+	pthread_mutex_t rings_mutex;
+	bool forks_watched;
+	/* Of who started the runtime. */
+	sigset_t mask;
 	_Atomic int64_t exit_value; /* NO_VALUE until somebody fixed it */
-} rt = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+} rt = { .mutex = PTHREAD_MUTEX_INITIALIZER, .rings_mutex = PTHREAD_MUTEX_INITIALIZER };
 
 #define NO_VALUE INT64_MIN
 
@@ -153,6 +161,19 @@ static int shard_start(unsigned id)
 	return err;
 }
 
+static int start_shards(unsigned *started)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&rt.rings_mutex);
+	while (*started < rt.shards && err == 0) {
+		err = shard_start(*started);
+		*started += err == 0;
+	}
+	pthread_mutex_unlock(&rt.rings_mutex);
+	return err;
+}
+
 /* On a shard that idles while we stop: the last one to come sees that none lives. */
 static void coro_ended(void)
 {
@@ -166,10 +187,45 @@ static void coro_ended(void)
 
 static void join_shards(unsigned count)
 {
+	pthread_mutex_lock(&rt.rings_mutex);
 	for (unsigned i = 0; i < count; i++)
 		pthread_join(spg__shard_at((int)i)->thread, NULL);
 	for (unsigned i = 0; i < count; i++)
 		spg__ring_close(&rt.rings[i]); /* G2 */
+	pthread_mutex_unlock(&rt.rings_mutex);
+}
+
+static void fork_prepare(void)
+{
+	pthread_mutex_lock(&rt.rings_mutex);
+	spg__signals_hold();
+}
+
+static void fork_parent(void)
+{
+	spg__signals_release();
+	pthread_mutex_unlock(&rt.rings_mutex);
+}
+
+/* sched/fork.h. With no runtime alive the child may start one. */
+static void fork_child(void)
+{
+	fork_parent();
+	/* relaxed: there is no other thread. */
+	if (atomic_load_explicit(&rt.state, memory_order_relaxed) == IDLE)
+		return;
+	spg__rings_forked();
+	spg__signals_forked();
+	spg__sched_forked(&rt.mask);
+	atomic_store_explicit(&rt.state, FORKED, memory_order_relaxed);
+}
+
+static int watch_forks(void)
+{
+	int err = rt.forks_watched ? 0 : -pthread_atfork(fork_prepare, fork_parent, fork_child);
+
+	rt.forks_watched = err == 0;
+	return err;
 }
 
 static void explain_ring(int err)
@@ -295,6 +351,7 @@ static int start(const spg_config *cfg, bool by_run)
 	else
 		spg_config_init(&rt.cfg);
 	rt.by_run = by_run;
+	SPG_CHECK(pthread_sigmask(SIG_SETMASK, NULL, &rt.mask) == 0);
 	rt.main_ended = rt.drained = rt.deadlocked = false;
 	rt.opened = 0;
 	rt.open_err = 0;
@@ -304,13 +361,12 @@ static int start(const spg_config *cfg, bool by_run)
 		goto err_state;
 	rt.shards = spg__config_shards(&rt.cfg);
 	(void)spg__debug_parse(rt.cfg.debug, &rt.debug, &(const char *){ NULL }); /* checked */
-	err = start_parts();
+	err = watch_forks();
+	if (err == 0)
+		err = start_parts();
 	if (err < 0)
 		goto err_state;
-	while (started < rt.shards && err == 0) {
-		err = shard_start(started);
-		started += err == 0;
-	}
+	err = start_shards(&started);
 	if (err < 0)
 		goto err_shards;
 	err = spg__watchdog_start(&(struct spg__watchdog_conf){
@@ -461,7 +517,10 @@ static void *main_coro(void *arg)
 {
 	struct main_call *call = arg;
 
-	fix_value(call->fn(call->arg));
+	int value = call->fn(call->arg);
+
+	spg__user_returned();
+	fix_value(value);
 	pthread_mutex_lock(&rt.mutex);
 	rt.main_ended = true;
 	pthread_cond_broadcast(&rt.cond);

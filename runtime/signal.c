@@ -507,6 +507,33 @@ void spg__signals_fini(void)
 		close(fd);
 }
 
+void spg__signals_hold(void)
+{
+	pthread_mutex_lock(&sig.mutex);
+}
+
+void spg__signals_release(void)
+{
+	pthread_mutex_unlock(&sig.mutex);
+}
+
+/* The eventfd is the parent's reader's: a handler that was faster than us has woken it for nothing. */
+void spg__signals_forked(void)
+{
+	uint64_t left = sig.installed;
+
+	while (left != 0)
+		restore(take_number(&left));
+	sig.started = sig.reading = false;
+	spg__list_init(&sig.list);
+	/* relaxed, all: there is no other thread. */
+	atomic_store_explicit(&sig.count, 0, memory_order_relaxed);
+	atomic_store_explicit(&sig.wanted, 0, memory_order_relaxed);
+	atomic_store_explicit(&sig.pending, 0, memory_order_relaxed);
+	atomic_store_explicit(&sig.handlers, 0, memory_order_relaxed);
+	atomic_store_explicit(&sig.event_fd, -1, memory_order_relaxed);
+}
+
 size_t spg__signals_subscribed(void)
 {
 	/* relaxed: a number that may change at any moment. */

@@ -15,6 +15,13 @@ void spg__signals_close(void);
 /* No coroutine lives. */
 void spg__signals_fini(void);
 
+/* Around a fork: nothing of this changes meanwhile. */
+void spg__signals_hold(void);
+void spg__signals_release(void);
+
+/* In its child: no subscriptions, and the dispositions are the program's again. */
+void spg__signals_forked(void);
+
 /* Channels that signals are sent to: while there are, a coroutine that waits may be woken. */
 size_t spg__signals_subscribed(void);
 

@@ -2,6 +2,7 @@
 
 #include "coro/alloc.h"
 #include "runtime/spawn.h"
+#include "sched/fork.h"
 #include "sched/park.h"
 #include "sched/wait.h"
 
@@ -49,6 +50,7 @@ static void *task_main(void *arg)
 	struct spg_task *task = arg;
 
 	task->result = task->fn(task->arg);
+	spg__user_returned();
 	/* Its context ends with it: descendants keep running, timers of the deadline go. */
 	finish(task);
 	return NULL;
@@ -119,6 +121,9 @@ int spg_join(spg_task *task, void **result)
 		return -EINVAL;
 	if (spg_id() != 0 && spg_id() == task->coro_id)
 		return -EDEADLK;
+	/* acquire: with finish. It ran in the parent, and ends nowhere (K1). */
+	if (spg__unlikely(spg__sched.child) && !atomic_load_explicit(&task->done, memory_order_acquire))
+		return -ESRCH;
 	err = spg__wait_begin(&wait, SPG__REASON_JOIN, task);
 	if (err < 0)
 		return err;

@@ -47,6 +47,13 @@ void spg__ctx_root_reset(void)
 	atomic_store_explicit(&root.state, 0, memory_order_seq_cst);
 }
 
+void spg__ctx_forked(void)
+{
+	/* relaxed: there is no other thread. */
+	atomic_store_explicit(&root.lock.held, 0, memory_order_relaxed);
+	atomic_store_explicit(&background.lock.held, 0, memory_order_relaxed);
+}
+
 static void deadline_fire(struct spg__timer *timer)
 {
 	struct spg__ctx *ctx = spg__container_of(timer, struct spg__ctx, timer);

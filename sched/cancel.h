@@ -73,6 +73,9 @@ void spg__ctx_root_reset(void);
 /* What foreign threads start with: it never ends. */
 struct spg__ctx *spg__ctx_background(void);
 
+/* In a child of fork: the locks of these two are free. */
+void spg__ctx_forked(void);
+
 /* A node with one reference; inherits the parent's deadline when earlier. NULL: no memory. */
 struct spg__ctx *spg__ctx_create(struct spg__ctx *parent, int64_t deadline_ns);
 

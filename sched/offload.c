@@ -1,7 +1,8 @@
 #include "sched/offload.h"
 
 #include "coro/list.h"
-#include "sched/shard.h"
+#include "sched/fork.h"
+#include "sched/thread.h"
 #include "sched/wait.h"
 
 #include <pthread.h>
@@ -77,6 +78,13 @@ void spg__offload_fini(void)
 	pthread_mutex_unlock(&pool.mutex);
 }
 
+void spg__offload_forked(void)
+{
+	/* It may have been held, by a thread that is not here. */
+	pthread_mutex_init(&pool.mutex, NULL);
+	pool.threads = pool.idle = pool.queued = 0;
+}
+
 /* Threads that will look for another job: those that leave take none. With the mutex held. */
 static unsigned staying(void)
 {
@@ -116,6 +124,7 @@ static void run(struct job *job)
 	struct spg__waiter *waiter = job->waiter;
 
 	job->fn(job->arg);
+	spg__user_returned();
 	/* release [B2]: what fn did; pairs with the acquire in spg__offload. The last access. */
 	atomic_store_explicit(&job->state, JOB_DONE, memory_order_release);
 	spg__unpark(waiter);
@@ -128,6 +137,7 @@ static void *worker_main(void *arg)
 	(void)arg;
 	snprintf(name, sizeof(name), "%.10s-pool", pool.conf.name);
 	(void)pthread_setname_np(pthread_self(), name);
+	spg__pool_thread_set();
 	pthread_mutex_lock(&pool.mutex);
 	pool.idle--;
 	while (await_job()) {

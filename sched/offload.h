@@ -18,6 +18,8 @@ struct spg__offload_conf {
 int spg__offload_init(const struct spg__offload_conf *conf);
 /* Waits for running jobs; no coroutine lives. */
 void spg__offload_fini(void);
+/* In a child of fork: there is no pool. */
+void spg__offload_forked(void);
 
 /*
  * Runs fn(arg) on the pool and waits. 0: it has run. Else it never ran: the context's

@@ -196,6 +196,8 @@ void spg__coro_ready(struct spg__coro *coro, int home)
 		ready_here(self, coro, home >= 0);
 		return;
 	}
+	if (spg__unlikely(spg__sched.child)) /* K4 */
+		return;
 	/*
 	 * From a foreign thread the runtime must not go away under our feet. The coroutine lives, and
 	 * so keeps it up: where spg__sched_exit closed the door already, it will see that, and open

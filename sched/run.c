@@ -4,6 +4,7 @@
  * when the budget is used up or nothing is left (Q4).
  */
 #include "sched/cancel.h"
+#include "sched/fork.h"
 #include "sched/park.h"
 #include "sched/queue.h"
 #include "sched/thread.h"
@@ -251,6 +252,7 @@ static void coro_entry(struct spg__transfer t)
 		mark_bottom(__builtin_frame_address(0));
 		arrive(t, self);
 		call(self);
+		spg__user_returned();
 		if (spg__unlikely(self->locals != NULL))
 			spg__coro_locals_end(self);
 		SPG_CHECK(spg__coro_op_shard(self) < 0);

@@ -9,6 +9,7 @@
 
 _Thread_local struct spg__shard *spg__shard_tls;
 static _Thread_local struct spg__thread *thread_self;
+static _Thread_local bool pool_thread;
 
 #if !SPG__SELF_INLINE
 /* Callers never keep the result over a park. */
@@ -38,5 +39,19 @@ spg__noinline struct spg__thread *spg__thread_self(void)
 spg__noinline void spg__thread_set_self(struct spg__thread *thread)
 {
 	thread_self = thread;
+	__asm__ volatile("" : : : "memory");
+}
+
+spg__noinline bool spg__pool_thread(void)
+{
+	bool pool = pool_thread;
+
+	__asm__ volatile("" : "+r"(pool) : : "memory");
+	return pool;
+}
+
+spg__noinline void spg__pool_thread_set(void)
+{
+	pool_thread = true;
 	__asm__ volatile("" : : : "memory");
 }

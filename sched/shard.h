@@ -134,6 +134,8 @@ struct spg__sched {
 	bool stealing;
 	/* More than one CPU and more than one shard: spinning can pay. */
 	bool may_spin;
+	/* This process was forked from one with a runtime (sched/fork.h). Never unset. */
+	bool child;
 	/* While stopping, a shard that idles calls this: the last one finds that none lives. */
 	void (*coro_ended)(void);
 

@@ -4,6 +4,7 @@
 #include "coro/lock.h"
 #include "sched/cancel.h"
 #include "sched/park.h"
+#include "sched/shard.h"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -36,9 +37,51 @@ static void thread_ended(void *arg)
 	spg__unlock(&threads.lock);
 }
 
+/*
+ * In the child of a fork: nobody else waits, and no wake_fd is shared with the parent. Others' are
+ * let be: they may be changing hands right now, and exec closes them.
+ */
+static void forked(void)
+{
+	struct spg__thread *self = spg__thread_self();
+	int wake_fd = self != NULL ? atomic_load_explicit(&self->wake_fd, memory_order_relaxed) : -1;
+
+	atomic_store_explicit(&threads.lock.held, 0, memory_order_relaxed);
+	threads.free = NULL; /* it may have been in the making */
+	if (wake_fd >= 0)
+		close(wake_fd);
+	/* relaxed, all: there is no other thread. */
+	for (struct spg__thread *thread = atomic_load_explicit(&threads.newest, memory_order_relaxed);
+	     thread != NULL; thread = thread->older) {
+		atomic_store_explicit(&thread->wake_fd, -1, memory_order_relaxed);
+		atomic_store_explicit(&thread->io_fd, -1, memory_order_relaxed);
+		atomic_store_explicit(&thread->waiter.state, SPG__PARK_NONE, memory_order_relaxed);
+	}
+}
+
+void spg__thread_adopt(struct spg__coro *coro)
+{
+	static struct spg__thread adopted;
+	const struct spg__waiter *from = &coro->waiter;
+	struct spg__waiter *w = &adopted.waiter;
+
+	w->kind = SPG__WAITER_THREAD;
+	spg__list_init(&w->in_ctx);
+	atomic_init(&adopted.io_fd, -1);
+	atomic_init(&adopted.wake_fd, -1);
+	spg__waiter_bind(w, spg__ctx_background());
+	w->enter_depth = from->enter_depth;
+	w->scope = from->scope;
+	w->scope_deadline_ns = from->scope_deadline_ns;
+	spg__waiter_update(w);
+	adopted.locals = coro->locals;
+	spg__thread_set_self(&adopted);
+}
+
 static void key_init(void)
 {
 	SPG_CHECK(pthread_key_create(&threads.key, thread_ended) == 0);
+	SPG_CHECK(pthread_atfork(NULL, NULL, forked) == 0);
 }
 
 static struct spg__thread *thread_new(void)

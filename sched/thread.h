@@ -26,6 +26,14 @@ void spg__thread_set_self(struct spg__thread *thread);
 /* The caller's own, made if need be; NULL: no memory. */
 struct spg__thread *spg__thread_get(void);
 
+/* Is the caller a thread of the blocking pool? */
+bool spg__pool_thread(void);
+void spg__pool_thread_set(void);
+
+/* In a child of fork: the caller, so far the coroutine, goes on as a foreign thread (sched/fork.h, K2). */
+struct spg__coro;
+void spg__thread_adopt(struct spg__coro *coro);
+
 /* spg_stop: ends, once, the waits that foreign threads are in now. */
 void spg__threads_interrupt(void);
 

@@ -6,6 +6,16 @@
 
 #include <spg/base.h>
 
+/*
+ * fork(2) while a runtime is alive: the child has no runtime and cannot start one (-EALREADY). A
+ * coroutine that forks goes on in the child as a thread that is no shard: it may leave blocks and
+ * functions, call what needs no runtime, exec and _exit; what needs one says -ESRCH, and its own
+ * function's end is the child's, with status 0. What other coroutines and threads held stays
+ * held, as always with fork: only exec, _exit and async-signal-safe calls are certain. The ring's
+ * descriptors are closed there, and signals the library blocked for its threads are not blocked.
+ * A fork waits while another thread is opening or closing rings in spg_start or spg_stop.
+ */
+
 SPG__EXTERN_C_BEGIN
 
 /* What a deadlock under spg_run does (spg_config.deadlock): it is reported and ends spg_run, or nothing. */
@@ -88,7 +98,7 @@ SPG_API void spg_config_init(spg_config *cfg);
  * Return: main's value, or
  *   -EDEADLK   a deadlock was reported. What no cancel ends (spg_mutex_lock ...) is named
  *              as for -EBUSY, and stays
- *   -EALREADY  a runtime is running, or the caller is a coroutine
+ *   -EALREADY  a runtime is running (or was, where this process was forked), or the caller is a coroutine
  *   -EINVAL    a bad value in cfg or the environment (named on stderr), or main_fn NULL
  *   -EBUSY     coroutines outlived the grace; they are named on stderr and stay
  *   -ENOMEM    no memory
@@ -103,7 +113,7 @@ SPG_API int spg_run(const spg_config *cfg, int (*main_fn)(void *), void *arg);
  * @cfg: borrowed, copied; its strings must live until spg_stop; NULL: spg_config_init's values
  *
  * Return: 0, or
- *   -EALREADY  a runtime is running, or the caller is a coroutine
+ *   -EALREADY  a runtime is running (or was, where this process was forked), or the caller is a coroutine
  *   -EINVAL    a bad value in cfg or the environment, named on stderr
  *   -ENOMEM    no memory
  *   other      the errno of io_uring's set-up, explained by one line on stderr
