@@ -48,6 +48,8 @@ enum spg__reason {
 	SPG__REASON_COUNT,
 };
 
+const char *spg__reason_name(unsigned reason);
+
 struct spg__waiter {
 	_Atomic uint32_t state;
 	uint8_t kind;

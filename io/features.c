@@ -46,8 +46,17 @@ static const char *const op_names[] = {
 	[SPG__OP_FUTEX_WAIT] = "futex_wait",
 	[SPG__OP_FUTEX_WAKE] = "futex_wake",
 	[SPG__OP_FTRUNCATE] = "ftruncate",
+	[IORING_OP_URING_CMD] = "uring_cmd",
+	[IORING_OP_SEND_ZC] = "send_zc",
+	[SPG__OP_BIND] = "bind",
+	[SPG__OP_LISTEN] = "listen",
 };
 #define OP_NAMES (sizeof(op_names) / sizeof(op_names[0]))
+
+const char *spg__op_name(unsigned opcode)
+{
+	return opcode < OP_NAMES && op_names[opcode] != NULL ? op_names[opcode] : "op";
+}
 
 static const struct {
 	const char *name;

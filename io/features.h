@@ -28,6 +28,9 @@ int spg__features_init(const char *disable, const char **bad);
 
 extern struct spg__features spg__features;
 
+/* As SPG_DISABLE spells it; "op" for one without a name here. */
+const char *spg__op_name(unsigned opcode);
+
 static inline bool spg__op_usable(unsigned opcode)
 {
 	return spg__features.op[opcode];

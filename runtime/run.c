@@ -10,6 +10,8 @@
  *     wait, wait until no coroutine lives (counted by idle shards), let the loops end.
  */
 #include "runtime/config.h"
+#include "runtime/dump.h"
+#include "runtime/spawn.h"
 
 #include "coro/alloc.h"
 #include "coro/clock.h"
@@ -244,6 +246,7 @@ static int start_parts(void)
 	}
 	spg__sched.coro_ended = coro_ended;
 	spg__fdtab_start();
+	spg__dump_conf(rt.cfg.stall_ns > 0 ? rt.cfg.kick_signal : 0);
 	if (rt.cfg.overflow_report)
 		spg__overflow_install();
 	return 0;
@@ -388,6 +391,11 @@ static void *main_coro(void *arg)
 	pthread_mutex_unlock(&rt.mutex);
 	return NULL;
 }
+
+const struct spg__wrapper spg__wrapper_main = {
+	.fn = (void (*)(void *))(void (*)(void))main_coro,
+	.at = offsetof(struct main_call, fn),
+};
 
 int spg_run(const spg_config *cfg, int (*main_fn)(void *), void *arg)
 {

@@ -54,6 +54,11 @@ static void *task_main(void *arg)
 	return NULL;
 }
 
+const struct spg__wrapper spg__wrapper_task = {
+	.fn = (void (*)(void *))(void (*)(void))task_main,
+	.at = offsetof(struct spg_task, fn),
+};
+
 spg_task *spg_spawn(const spg_attr *attr, void *(*fn)(void *), void *arg)
 {
 	struct spg__spawn spawn = { .kind = SPG__KIND_START, .start = task_main };

@@ -2,6 +2,7 @@
 
 #include "coro/clock.h"
 #include "sched/queue.h"
+#include "sched/sample.h"
 #include "sched/thread.h"
 
 #include <linux/futex.h>
@@ -59,8 +60,10 @@ static void on_kick(int signal, siginfo_t *info, void *context)
 	int saved = errno;
 	struct spg__shard *shard = spg__shard_self();
 
-	if (shard != NULL)
+	if (shard != NULL) {
+		spg__sample_answer(shard, context);
 		spg__sched.poller->surface(shard);
+	}
 	if (dog.previous.sa_flags & SA_SIGINFO)
 		dog.previous.sa_sigaction(signal, info, context);
 	else if (dog.previous.sa_handler != SIG_DFL && dog.previous.sa_handler != SIG_IGN)
