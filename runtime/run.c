@@ -11,7 +11,9 @@
  */
 #include "runtime/config.h"
 #include "runtime/dump.h"
+#include "runtime/dump_signal.h"
 #include "runtime/spawn.h"
+#include "runtime/stall.h"
 
 #include "coro/alloc.h"
 #include "coro/clock.h"
@@ -286,12 +288,18 @@ static int start(const spg_config *cfg, bool by_run)
 		.stall_ns = rt.cfg.stall_ns,
 		.kick_signal = rt.cfg.kick_signal,
 		.name = rt.cfg.thread_name ? rt.cfg.thread_name : "spg",
+		.stalled = spg__stall_conf(&rt.cfg) ? spg__stall_tell : NULL,
 	});
 	if (err < 0)
 		goto err_shards;
+	err = spg__dump_signal_start(rt.cfg.dump_signal, rt.cfg.thread_name ? rt.cfg.thread_name : "spg");
+	if (err < 0)
+		goto err_watchdog;
 	atomic_store_explicit(&rt.state, RUNNING, memory_order_release);
 	return 0;
 
+err_watchdog:
+	spg__watchdog_stop();
 err_shards:
 	if (rt.opened > started)
 		explain_ring(err);
@@ -363,6 +371,7 @@ static int stop(void)
 	spg__threads_interrupt();
 	if (!wait_drained())
 		return report_stuck();
+	spg__dump_signal_stop();
 	spg__watchdog_stop();
 	spg__sched_exit();
 	join_shards(rt.shards);

@@ -167,6 +167,8 @@ static void help(struct spg__shard *shard, int64_t now)
 		spg__timers_expire(&shard->timers, now);
 	if (spg__sched.stealing && helper_there(shard, now))
 		bring_out(shard, now);
+	if (dog.conf.stalled != NULL)
+		dog.conf.stalled(shard, now - atomic_load_explicit(&shard->pass_ns, memory_order_relaxed));
 	spg__shard_leave_foreign();
 }
 

@@ -33,10 +33,14 @@
 
 #include "coro/base.h"
 
+struct spg__shard;
+
 struct spg__watchdog_conf {
 	int64_t stall_ns;
 	int kick_signal; /* 0: off */
 	const char *name;
+	/* Told at each look that finds a shard stalled, with for how long so far; NULL: nobody is. */
+	void (*stalled)(struct spg__shard *shard, int64_t ns);
 };
 
 /* 0, or the negative errno of the thread or the handler. stall_ns 0: no watchdog. */
