@@ -151,3 +151,28 @@ bool spg__look(struct spg__coro *coro, struct spg__look *out)
 	out->depth = 0;
 	return true;
 }
+
+const struct spg__layout spg__layout[] = {
+	{ "slabs", spg__layout_slabs },
+	{ "shards", &spg__sched.shards },
+	{ "shards_count", &spg__sched.conf.shards },
+	{ "shard.size", (const void *)sizeof(struct spg__shard) },
+	SPG__LAYOUT_OFFSET("shard.current", struct spg__shard, current),
+	SPG__LAYOUT_OFFSET("shard.tid", struct spg__shard, tid),
+	SPG__LAYOUT_OFFSET("coro.id", struct spg__coro, id),
+	SPG__LAYOUT_OFFSET("coro.name", struct spg__coro, name),
+	SPG__LAYOUT_OFFSET("coro.fn", struct spg__coro, fn),
+	SPG__LAYOUT_OFFSET("coro.arg", struct spg__coro, arg),
+	SPG__LAYOUT_OFFSET("coro.creator", struct spg__coro, creator),
+	SPG__LAYOUT_OFFSET("coro.life", struct spg__coro, life),
+	SPG__LAYOUT_OFFSET("coro.context", struct spg__coro, context),
+	SPG__LAYOUT_OFFSET("coro.state", struct spg__coro, waiter.state),
+	SPG__LAYOUT_OFFSET("coro.reason", struct spg__coro, waiter.reason),
+	SPG__LAYOUT_OFFSET("coro.object", struct spg__coro, waiter.object),
+	{ "life.free", (const void *)(uintptr_t)SPG__LIFE_FREE },
+	{ "life.new", (const void *)(uintptr_t)SPG__LIFE_NEW },
+	{ "state.parked", (const void *)(uintptr_t)SPG__PARK_PARKED },
+	{ "reasons", spg__reason_names },
+	{ "reasons_count", (const void *)(uintptr_t)SPG__REASON_COUNT },
+	{ NULL, NULL },
+};

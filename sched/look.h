@@ -52,6 +52,9 @@ struct spg__look {
 /* false: it is free. The runtime is held (LK3). The caller itself is seen as running, with its trace. */
 bool spg__look(struct spg__coro *coro, struct spg__look *out);
 
+/* For debuggers, beside spg__layout_slabs. */
+extern const struct spg__layout spg__layout[];
+
 /* The shard's running coroutine, or NULL. Any thread; it may be another one by now. */
 struct spg__coro *spg__look_current(const struct spg__shard *shard);
 
