@@ -48,6 +48,7 @@ enum spg__reason {
 	SPG__REASON_COUNT,
 };
 
+extern const char *const spg__reason_names[SPG__REASON_COUNT];
 const char *spg__reason_name(unsigned reason);
 
 struct spg__waiter {

@@ -160,7 +160,7 @@ int spg__foreign_io(const struct io_uring_sqe *sqe, unsigned events, int64_t whe
 
 	if (counts == NULL)
 		return -ENOMEM;
-	res = spg__wait_begin(&wait, SPG__REASON_IO, (const void *)(intptr_t)fd);
+	res = spg__wait_begin(&wait, SPG__REASON_IO, spg__op_object(fd, sqe->opcode));
 	if (res < 0)
 		return res;
 	spg__wait_until(&wait, when_ns);

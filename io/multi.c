@@ -16,7 +16,7 @@ int spg__multi_open(struct spg__multi *multi, int fd, void (*drop)(int32_t res),
 	multi->results = spg__alloc(RESULTS_MIN * sizeof(*multi->results));
 	if (multi->results == NULL)
 		return -ENOMEM;
-	err = spg__op_begin(&op, fd);
+	err = spg__op_begin(&op, fd, IORING_OP_ACCEPT);
 	if (err < 0) {
 		spg__free(multi->results);
 		return err;
@@ -85,7 +85,7 @@ int spg__multi_next(struct spg__multi *multi)
 	int err = 0, res;
 
 	if (multi->count == 0) {
-		err = spg__wait_begin(&wait, SPG__REASON_IO, (const void *)(intptr_t)multi->fd);
+		err = spg__wait_begin(&wait, SPG__REASON_IO, spg__op_object(multi->fd, IORING_OP_ACCEPT));
 		if (err < 0)
 			return err;
 		while (!ready(multi) && err == 0)
@@ -107,7 +107,7 @@ void spg__multi_close(struct spg__multi *multi)
 {
 	struct spg__wait wait;
 
-	SPG_CHECK(spg__wait_begin_uncancelable(&wait, SPG__REASON_IO, (const void *)(intptr_t)multi->fd) == 0);
+	SPG_CHECK(spg__wait_begin_uncancelable(&wait, SPG__REASON_IO, spg__op_object(multi->fd, IORING_OP_ACCEPT)) == 0);
 	if (multi->armed) {
 		struct io_uring_sqe *sqe;
 

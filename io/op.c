@@ -41,9 +41,9 @@ static int begin(struct spg__op *op, int fd)
 	return 0;
 }
 
-int spg__op_begin(struct spg__op *op, int fd)
+int spg__op_begin(struct spg__op *op, int fd, unsigned opcode)
 {
-	int err = spg__wait_begin(&op->wait, SPG__REASON_IO, (const void *)(intptr_t)fd);
+	int err = spg__wait_begin(&op->wait, SPG__REASON_IO, spg__op_object(fd, opcode));
 
 	return spg__unlikely(err < 0) ? err : begin(op, fd);
 }

@@ -28,10 +28,30 @@ struct spg__op {
 };
 
 /*
- * 0: op->sqe is yours to prepare, and spg__op_wait must follow. Else the context's
- * error, or -EBADF: fd is being closed. fd -1: none. The caller is a coroutine.
+ * What an operation waits on, for dumps: its descriptor, or -1, and its opcode, in one word.
+ * Opcode 0 is a no-op: it stands for "some operation".
  */
-int spg__op_begin(struct spg__op *op, int fd);
+static inline const void *spg__op_object(int fd, unsigned opcode)
+{
+	return (const void *)((uintptr_t)opcode << 32 | (uint32_t)fd);
+}
+
+static inline int spg__op_object_fd(const void *object)
+{
+	return (int)(uint32_t)(uintptr_t)object;
+}
+
+static inline unsigned spg__op_object_opcode(const void *object)
+{
+	return (unsigned)((uintptr_t)object >> 32);
+}
+
+/*
+ * 0: op->sqe is yours to prepare, and spg__op_wait must follow. Else the context's
+ * error, or -EBADF: fd is being closed. fd -1: none. The opcode is for dumps. The caller is
+ * a coroutine.
+ */
+int spg__op_begin(struct spg__op *op, int fd, unsigned opcode);
 
 /* The CQE's result; -ECANCELED or -ETIMEDOUT when the context ended it. */
 int spg__op_wait(struct spg__op *op);

@@ -65,7 +65,7 @@ static int run(const struct io_uring_sqe *sqe, uint32_t *cqe_flags)
 		*cqe_flags = 0;
 		return spg__io(sqe, events_of(sqe));
 	}
-	res = spg__op_begin(&op, spg__io_fd(sqe));
+	res = spg__op_begin(&op, spg__io_fd(sqe), sqe->opcode);
 	if (res < 0)
 		return res;
 	*op.sqe = *sqe;

@@ -385,7 +385,7 @@ static int wait_for_one(struct call *s, struct spg__waiter *w)
 	struct spg__wait wait;
 	int index;
 
-	spg__wait_start(&wait, w, SPG__REASON_SELECT, s->chans == 1 ? s->nodes[0].chan.chan : NULL);
+	spg__wait_start(&wait, w, SPG__REASON_SELECT, (const void *)s->n);
 	s->armed = 0;
 	if (s->timer >= 0)
 		spg__wait_until(&wait, s->timer_ns);

@@ -31,7 +31,7 @@ static int wait_until(struct spg__wait *wait, int64_t when)
 int spg_sleep_until(int64_t when)
 {
 	struct spg__wait wait;
-	int err = spg__wait_begin(&wait, SPG__REASON_SLEEP, NULL);
+	int err = spg__wait_begin(&wait, SPG__REASON_SLEEP, (const void *)(uintptr_t)when);
 
 	if (err < 0)
 		return err;
@@ -49,9 +49,9 @@ int spg_sleep(int64_t ns)
 }
 
 struct spg_timer {
-	struct spg__lock lock;
-	/* Under the lock; read without it by _expired and _deadline. */
+	/* Under the lock; read without it by _expired and _deadline. First: dumps look for it there. */
 	_Atomic int64_t when;
+	struct spg__lock lock;
 	/* Raised by each stop: a waiter that sees it move is told. */
 	uint64_t stops;
 	struct spg__waitq queue;
@@ -167,8 +167,9 @@ void spg_timer_free(spg_timer *t)
 }
 
 struct spg_ticker {
-	struct spg__lock lock;
+	/* First: dumps look for it there. */
 	int64_t next, period;
+	struct spg__lock lock;
 	int policy;
 };
 
