@@ -54,8 +54,9 @@ typedef struct spg_serve_opts {
 	int64_t drain_ns;	  /* how long handlers may go on after the context's end */
 	size_t stack_size;	  /* of the handlers; 0: spg_config.stack_size */
 	spg_place place;	  /* of the handlers */
+	bool per_shard;		  /* a listener for each shard, see there */
 } spg_serve_opts;
-#define SPG_SERVE_OPTS_INIT { SPG__NET_NULL, 0, 5 * SPG_SEC, 0, SPG_SPREAD }
+#define SPG_SERVE_OPTS_INIT { SPG__NET_NULL, 0, 5 * SPG_SEC, 0, SPG_SPREAD, false }
 
 #ifdef __cplusplus
 #define SPG__NET_NULL nullptr
@@ -188,8 +189,14 @@ SPG_API ssize_t spg_udp_send_segments(int fd, const void *buf, size_t len, size_
  * cancels their context, and waits for them. Their context is none of the caller's: it ends
  * when the drain is over, or with the runtime.
  *
+ * Handlers are spread over the shards by turns. With per_shard each shard accepts for itself,
+ * from a socket of its own beside listen_fd (SO_REUSEPORT, which spg_listen_opts.reuse_port
+ * sets), and its handlers start there, unless `place` says otherwise: no connection crosses
+ * shards, and the kernel spreads them by their addresses, evenly when there are many. The limit
+ * is shared out evenly. In the end connections that wait at those sockets are reset.
+ *
  * Return: 0 after the drain, or
- *   -EINVAL    handler is NULL, or listen_fd does not listen
+ *   -EINVAL    handler is NULL, listen_fd does not listen, or per_shard without SO_REUSEPORT
  *   -EBADF     listen_fd is not open
  *   -ENOTSOCK  listen_fd is no socket
  *   -ESRCH     no runtime is running
