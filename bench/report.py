@@ -64,7 +64,8 @@ def ordered(results):
 
 # What a lane is called beside spg's figure.
 OTHERS = {"go": "Go", "go_1": "Go", "go_threads": "Go", "go_cpus": "Go", "spg": "spg, one shard",
-          "futex": "futex", "raw": "raw ring"}
+          "futex": "futex", "raw": "raw ring", "buffer": "a buffer each",
+          "plain": "one call each"}
 
 
 def lane_text(lane, extremes):
