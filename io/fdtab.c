@@ -5,6 +5,7 @@
 #include "coro/lock.h"
 #include "coro/list.h"
 #include "io/call.h"
+#include "io/bufs.h"
 #include "io/fdkind.h"
 #include "io/ring.h"
 #include "sched/thread.h"
@@ -228,6 +229,20 @@ static bool shard_busy(unsigned i, int fd)
 	return ring != NULL && atomic_load_explicit(&ring->fd_inflight[fd], memory_order_seq_cst) != 0;
 }
 
+/* Coroutines there that wait for a receive buffer on fd's behalf have nothing in flight to be canceled. */
+static void shard_wake(unsigned i, int fd)
+{
+	struct spg__ring *ring = spg__ring_of(spg__shard_at((int)i));
+
+	for (unsigned class = 0; class < SPG__BUFS_CLASSES; class++) {
+		/* acquire: pairs with spg__bufs_get. */
+		struct spg__bufs *pool = atomic_load_explicit(&ring->bufs[class], memory_order_acquire);
+
+		if (pool != NULL)
+			spg__bufs_closing(pool, fd);
+	}
+}
+
 static bool anybody(int fd, bool running)
 {
 	if (atomic_load_explicit(&atomic_load_explicit(&fdtab.foreign, memory_order_relaxed)[fd],
@@ -257,6 +272,7 @@ static spg__noinline void drain(int fd, struct spg__wait *wait, bool running)
 		/* acquire: pairs with cancel_run. */
 		while (!atomic_load_explicit(&cancel.done, memory_order_acquire))
 			(void)spg__wait_park(wait);
+		shard_wake(i, fd);
 	}
 	spg__threads_each(foreign_wake, &fd);
 	while (anybody(fd, running))

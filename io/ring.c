@@ -3,10 +3,13 @@
 #include "coro/alloc.h"
 #include "coro/clock.h"
 #include "coro/fault.h"
+#include "io/bufs.h"
 #include "io/fdtab.h"
 #include "io/multi.h"
 #include "io/op.h"
+#include "io/stream.h"
 #include "io/watch.h"
+#include "sched/queue.h"
 #include "spg_probe.h"
 
 #include <poll.h>
@@ -178,6 +181,12 @@ void spg__ring_close(struct spg__ring *ring)
 	spg__fdtab_counts_free(ring->fd_inflight);
 	/* The kernel cancels the read of event_fd with the ring. */
 	io_uring_queue_exit(&ring->uring);
+	for (unsigned i = 0; i < SPG__BUFS_CLASSES; i++) {
+		struct spg__bufs *pool = atomic_load_explicit(&ring->bufs[i], memory_order_acquire);
+
+		if (pool != NULL)
+			spg__bufs_close(pool);
+	}
 	close(ring->event_fd);
 	ring->shard->ring = NULL;
 }
@@ -246,6 +255,8 @@ static void complete(struct spg__ring *ring, uint64_t user_data, int32_t res, ui
 			spg__op_complete(what, res, flags);
 		else if ((user_data & SPG__UD_TAGS) == SPG__UD_MULTI)
 			spg__multi_complete(what, res, flags);
+		else if ((user_data & SPG__UD_TAGS) == SPG__UD_STREAM)
+			spg__stream_complete(what, res, flags);
 		else
 			spg__watch_complete(what, res);
 		return;
@@ -281,12 +292,19 @@ static spg__noinline void trace_completions_foreign(struct io_uring_cq *cq, unsi
 	spg__trace_release(NULL);
 }
 
+/* Does it belong to an object of this tag? */
+static bool is_tagged(const struct io_uring_cqe *cqe, unsigned tag)
+{
+	return is_somebodys(cqe->user_data) && (cqe->user_data & SPG__UD_TAGS) == tag;
+}
+
 /* Keeps a completion for the owner's next reap. false: no room. Under cq_lock. */
 static spg__noinline bool hold_back(struct spg__ring *ring, const struct io_uring_cqe *cqe)
 {
 	unsigned n = atomic_load_explicit(&ring->held_count, memory_order_relaxed);
 
-	if (n == HELD_MAX)
+	/* A stream's come in order: what is held may be overtaken. */
+	if (n == HELD_MAX || is_tagged(cqe, SPG__UD_STREAM))
 		return false;
 	ring->held[n] = (struct spg__held){ .user_data = cqe->user_data, .res = cqe->res, .flags = cqe->flags };
 	/* seq_cst: ordered before the look at `sleeping` of the wake that follows (I1). */
@@ -360,7 +378,7 @@ static void ring_reap_for(struct spg__shard *shard)
 		trace_completions_foreign(cq, head, tail);
 	for (; head != tail; head++) {
 		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
-		bool op = is_somebodys(cqe->user_data) && (cqe->user_data & SPG__UD_TAGS) == 0;
+		bool op = is_tagged(cqe, 0) || is_tagged(cqe, SPG__UD_STREAM);
 
 		if (op)
 			complete(ring, cqe->user_data, cqe->res, cqe->flags);
@@ -473,6 +491,27 @@ static void ring_wait(struct spg__shard *shard, int64_t due_ns)
 	(void)enter(ring, sq_publish(ring), 1, flags, &arg);
 	spg__shard_nap(shard);
 	reap(ring);
+}
+
+/* A round is a cancel and its completion; the time is for what has nothing to be canceled yet. */
+#define DRAIN_ROUND_NS ((int64_t)10 * 1000000)
+
+void spg__ring_drain(struct spg__ring *ring)
+{
+	struct io_uring_sqe *sqe;
+
+	/* acquire: what the watchdog reaped last; it has ended. */
+	while (atomic_load_explicit(&ring->streams, memory_order_acquire) > 0) {
+		sqe = spg__ring_sqe(ring);
+		if (sqe != NULL) {
+			/* Every coroutine has ended: whatever is in flight belongs to no call. */
+			io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+			sqe->user_data = SPG__UD_IGNORE;
+		}
+		ring_wait(ring->shard, spg__clock_ns() + DRAIN_ROUND_NS);
+	}
+	/* The last errands: no foreign thread can post one any more. */
+	(void)spg__inbox_drain(ring->shard);
 }
 
 /* From a shard: a message by its own ring, at once. false: no room. */

@@ -3,7 +3,7 @@
  *
  * N1  Only the shard's thread touches its SQ and CQ (SINGLE_ISSUER).
  * N2  user_data of our SQEs: an operation's address (16-aligned), a multishot
- *     operation's address + 1, a watch's + 3, or one of the small marks below.
+ *     operation's address + 1, a watch's + 3, a stream's + 5, or one of the small marks below.
  * N3  A CQE is turned into a store and an unpark; nothing of the user's runs while
  *     the CQ is read.
  * N4  We move the SQ's tail ourselves: the ring array is the identity, and liburing's
@@ -26,7 +26,13 @@
 #define SPG__UD_MARKS_END 16u
 #define SPG__UD_MULTI 1u
 #define SPG__UD_WATCH 3u
+#define SPG__UD_STREAM 5u
 #define SPG__UD_TAGS 15u
+
+/* Sizes of receive buffers (io/bufs.h). */
+#define SPG__BUFS_CLASSES 4u
+
+struct spg__bufs;
 
 struct spg__held {
 	uint64_t user_data;
@@ -53,6 +59,11 @@ struct spg__ring {
 	_Atomic unsigned held_count;
 	/* Of io/cached.c. */
 	unsigned cached_reads;
+	/* Pools of receive buffers, made by the owner when first asked for; the kernel may know no such thing. */
+	_Atomic(struct spg__bufs *) bufs[SPG__BUFS_CLASSES];
+	bool bufs_refused;
+	/* Streams whose receive is in flight: raised by the owner, lowered by whoever reaped. */
+	_Atomic unsigned streams;
 };
 
 struct spg__ring_conf {
@@ -62,7 +73,9 @@ struct spg__ring_conf {
 
 /* On the shard's thread, before its loop. 0 or the errno of the set-up. */
 int spg__ring_open(struct spg__ring *ring, struct spg__shard *shard, const struct spg__ring_conf *conf);
-/* After its loop: nothing is in flight but our own read of event_fd. */
+/* On the shard's thread, after its loop: ends what streams have in flight that nobody closed. */
+void spg__ring_drain(struct spg__ring *ring);
+/* After that: nothing is in flight but our own read of event_fd. */
 void spg__ring_close(struct spg__ring *ring);
 
 /* In a child of fork: closes the descriptors of all open rings, which are not mapped here. */

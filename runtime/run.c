@@ -143,6 +143,7 @@ static void *shard_main(void *arg)
 	if (err < 0)
 		return NULL;
 	spg__shard_loop(shard);
+	spg__ring_drain(&rt.rings[shard->id]);
 	spg__altstack_leave();
 	return NULL;
 }

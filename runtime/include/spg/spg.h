@@ -14,6 +14,7 @@
 #include <spg/sync.h>
 #include <spg/time.h>
 #include <spg/io.h>
+#include <spg/stream.h>
 #include <spg/fs.h>
 #include <spg/net.h>
 #include <spg/call.h>
