@@ -15,6 +15,7 @@
 #include <spg/io.h>
 #include <spg/fs.h>
 #include <spg/net.h>
+#include <spg/conn.h>
 #include <spg/call.h>
 #include <spg/debug.h>
 
