@@ -102,7 +102,7 @@ static struct spg__ctx *thread_ctx(struct spg__waiter *w)
 	/* In a shield, or never canceled: it still ends with the runtime. */
 	if (parent == NULL || parent == spg__ctx_background())
 		parent = spg__ctx_root();
-	return spg__ctx_create(parent, w->deadline_ns);
+	return spg__ctx_create(parent, spg__waiter_deadline(w));
 }
 
 static int on_runtime(const struct io_uring_sqe *sqe, uint32_t *cqe_flags)

@@ -163,7 +163,8 @@ int spg_group_go(spg_group *g, int (*fn)(void *), void *arg)
 	err = slot_take(g);
 	if (err < 0)
 		return err;
-	err = spawn_child(&spawn, &(struct child){ .group = g, .fn = fn, .arg = arg, .deadline_ns = w->deadline_ns });
+	err = spawn_child(&spawn, &(struct child){ .group = g, .fn = fn, .arg = arg,
+						   .deadline_ns = spg__waiter_deadline(w) });
 	if (err < 0)
 		slot_give(g);
 	return err;

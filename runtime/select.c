@@ -374,7 +374,7 @@ static int wait_decided(struct call *s, struct spg__wait *wait, int err)
 /* The wait ended with err and no winner: was it a case's time? It was, if that came no later than the context's. */
 static int time_or_error(struct call *s, struct spg__waiter *w, int err)
 {
-	if (s->timer < 0 || s->timer_ns > w->deadline_ns || spg__clock_ns() < s->timer_ns)
+	if (s->timer < 0 || s->timer_ns > spg__waiter_deadline(w) || spg__clock_ns() < s->timer_ns)
 		return err;
 	s->cases[s->timer].err = 0;
 	return s->timer;

@@ -19,13 +19,12 @@ int64_t spg_now(void)
 /* Parks until `when`; 0 then. Else the context's error. */
 static int wait_until(struct spg__wait *wait, int64_t when)
 {
-	bool mine = when <= wait->deadline_ns;
 	int err = 0;
 
 	spg__wait_until(wait, when);
 	while (err == 0)
 		err = spg__wait_park(wait);
-	return err == -ETIMEDOUT && mine ? 0 : err;
+	return err == -ETIMEDOUT && when <= spg__waiter_deadline(wait->waiter) ? 0 : err;
 }
 
 int spg_sleep_until(int64_t when)
@@ -131,7 +130,7 @@ static int timer_look(struct spg_timer *t, struct spg__wait *wait, uint64_t stop
 	err = spg__waitq_wait(&t->lock, &node, wait);
 	/* The timer that bounded this look goes with it. */
 	spg__wait_disarm(wait);
-	if (err == -ETIMEDOUT && when <= ctx_deadline)
+	if (err == -ETIMEDOUT && when <= spg__waiter_deadline(wait->waiter))
 		return 1;
 	return err < 0 ? err : 1;
 }

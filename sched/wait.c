@@ -48,16 +48,21 @@ static spg__noinline int ended(int err)
 	return err;
 }
 
-/* Has one of the ends come? Starts the timer for the nearest deadline the first time. */
+/* Has one of the ends come? The timer is for the nearest deadline, which may have moved (C7). */
 static spg__noinline int deadline_err(struct spg__wait *wait)
 {
-	if (spg__clock_ns() >= wait->deadline_ns)
+	int64_t deadline_ns = spg__wait_deadline(wait);
+
+	if (deadline_ns != SPG__NEVER && spg__clock_ns() >= deadline_ns)
 		return ended(-ETIMEDOUT);
-	if (wait->armed || wait->waiter->kind != SPG__WAITER_CORO)
+	if (wait->waiter->kind != SPG__WAITER_CORO || (wait->armed && wait->timer.node.when_ns == deadline_ns))
+		return 0;
+	spg__wait_disarm(wait);
+	if (deadline_ns == SPG__NEVER)
 		return 0;
 	wait->armed = true;
 	spg__timer_init(&wait->timer, wait->waiter, NULL);
-	SPG_CHECK(spg__timer_start(&wait->timer, wait->deadline_ns));
+	SPG_CHECK(spg__timer_start(&wait->timer, deadline_ns));
 	return 0;
 }
 
@@ -76,7 +81,7 @@ int spg__wait_park(struct spg__wait *wait)
 
 	if (spg__unlikely(err < 0))
 		return err;
-	spg__park(wait->waiter, wait->deadline_ns);
+	spg__park(wait->waiter, spg__wait_deadline(wait));
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #include <spg/stream.h>
 #include <spg/fs.h>
 #include <spg/net.h>
+#include <spg/conn.h>
 #include <spg/call.h>
 #include <spg/process.h>
 #include <spg/signal.h>
