@@ -7,6 +7,7 @@
 #include "io/call.h"
 #include "io/bufs.h"
 #include "io/fdkind.h"
+#include "io/op.h"
 #include "io/ring.h"
 #include "sched/thread.h"
 #include "sched/wait.h"
@@ -255,14 +256,8 @@ static bool anybody(int fd, bool running)
 	return false;
 }
 
-/* Ends everything in flight on fd and waits until it has ended. closing is set (F2). */
-static spg__noinline void drain(int fd, struct spg__wait *wait, bool running)
+static void cancel_all(int fd, struct spg__wait *wait, bool running)
 {
-	struct closer closer = { .waiter = wait->waiter, .fd = fd };
-
-	spg__lock(&fdtab.lock);
-	spg__list_append(&fdtab.closers, &closer.link);
-	spg__unlock(&fdtab.lock);
 	for (unsigned i = 0; running && i < spg__sched.conf.shards; i++) {
 		struct cancel_errand cancel = { .errand.run = cancel_run, .waiter = wait->waiter, .fd = fd };
 
@@ -275,8 +270,24 @@ static spg__noinline void drain(int fd, struct spg__wait *wait, bool running)
 		shard_wake(i, fd);
 	}
 	spg__threads_each(foreign_wake, &fd);
-	while (anybody(fd, running))
-		(void)spg__wait_park(wait);
+}
+
+/* Ends everything in flight on fd and waits until it has ended. closing is set (F2). */
+static spg__noinline void drain(int fd, struct spg__wait *wait, bool running)
+{
+	struct closer closer = { .waiter = wait->waiter, .fd = fd };
+	int64_t pause_ns = SPG__CANCEL_AGAIN_NS;
+
+	spg__lock(&fdtab.lock);
+	spg__list_append(&fdtab.closers, &closer.link);
+	spg__unlock(&fdtab.lock);
+	cancel_all(fd, wait, running);
+	while (anybody(fd, running)) {
+		if (spg__wait_park_for(wait, pause_ns))
+			continue;
+		cancel_all(fd, wait, running); /* O3 */
+		pause_ns = spg__cancel_again_next(pause_ns);
+	}
 	spg__lock(&fdtab.lock);
 	spg__list_remove(&closer.link);
 	spg__unlock(&fdtab.lock);

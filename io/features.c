@@ -66,7 +66,7 @@ static const struct {
 	FLAG(io_uring),	       FLAG(submit_all),  FLAG(coop_taskrun),  FLAG(taskrun_flag),
 	FLAG(single_issuer),   FLAG(defer_taskrun), FLAG(registered_ring), FLAG(no_iowait),
 	FLAG(msg_ring),	       FLAG(send_msg_ring), FLAG(guard_install), FLAG(process_madvise),
-	FLAG(multishot),       FLAG(buf_ring),
+	FLAG(multishot),       FLAG(buf_ring),	     FLAG(sqpoll),
 #undef FLAG
 };
 #define FLAGS (sizeof(flags) / sizeof(flags[0]))

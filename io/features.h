@@ -12,7 +12,7 @@ struct spg__features {
 	bool io_uring;
 	/* Ring flags. */
 	bool submit_all, coop_taskrun, taskrun_flag, single_issuer, defer_taskrun;
-	bool registered_ring, no_iowait;
+	bool registered_ring, no_iowait, sqpoll;
 	/* Wakes. */
 	bool msg_ring, send_msg_ring;
 	/* Stacks. */

@@ -103,21 +103,30 @@ int spg__multi_next(struct spg__multi *multi)
 	return multi->err < 0 ? multi->err : -ENODATA;
 }
 
+static void cancel(struct spg__multi *multi)
+{
+	struct io_uring_sqe *sqe;
+
+	while ((sqe = spg__ring_sqe(multi->ring)) == NULL)
+		spg__coro_yield();
+	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)multi | SPG__UD_MULTI, 0);
+	sqe->user_data = SPG__UD_IGNORE;
+}
+
 void spg__multi_close(struct spg__multi *multi)
 {
 	struct spg__wait wait;
+	int64_t pause_ns = SPG__CANCEL_AGAIN_NS;
 
 	SPG_CHECK(spg__wait_begin_uncancelable(&wait, SPG__REASON_IO, spg__op_object(multi->fd, IORING_OP_ACCEPT)) == 0);
-	if (multi->armed) {
-		struct io_uring_sqe *sqe;
-
-		while ((sqe = spg__ring_sqe(multi->ring)) == NULL)
-			spg__coro_yield();
-		io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)multi | SPG__UD_MULTI, 0);
-		sqe->user_data = SPG__UD_IGNORE;
+	if (multi->armed)
+		cancel(multi);
+	while (multi->armed) {
+		if (spg__wait_park_for(&wait, pause_ns))
+			continue;
+		cancel(multi);
+		pause_ns = spg__cancel_again_next(pause_ns);
 	}
-	while (multi->armed)
-		(void)spg__wait_park(&wait);
 	spg__wait_end(&wait);
 	for (; multi->count > 0; multi->count--) {
 		multi->drop(multi->results[multi->head]);

@@ -5,6 +5,8 @@
  * O2  The store to res is the completer's last access; the op's stack may be gone.
  * O3  spg__op_wait returns after the final CQE only: a canceled operation is asked to
  *     end, by an SQE behind its own, and then waited for like any other.
+ *     A cancel misses what is on its way from one of the kernel's queues to another:
+ *     it is sent again and again, at growing distances.
  * O4  The target's CQE decides: data that came wins over the cancel.
  * O5  Its user_data names the op's address; no other operation can have it before the
  *     CQE, and a cancel that comes too late finds nothing: the ring keeps their order.
@@ -16,6 +18,15 @@
 #include "sched/wait.h"
 
 #define SPG__OP_PENDING INT32_MIN
+
+/* O3: when a cancel is sent again; each time after twice as long. */
+#define SPG__CANCEL_AGAIN_NS 1000000
+#define SPG__CANCEL_AGAIN_NS_MAX (128 * SPG__CANCEL_AGAIN_NS)
+
+static inline int64_t spg__cancel_again_next(int64_t ns)
+{
+	return ns < SPG__CANCEL_AGAIN_NS_MAX ? 2 * ns : ns;
+}
 
 struct spg__op {
 	alignas(16) _Atomic int32_t res;

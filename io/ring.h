@@ -9,6 +9,9 @@
  * N4  We move the SQ's tail ourselves: the ring array is the identity, and liburing's
  *     submitting calls are not used.
  * N5  An SQE taken is submitted at the latest by the shard's next poll or wait.
+ * N6  With a polling thread of the kernel's (SQPOLL) what is published is taken at any
+ *     time by that thread, so only whole SQEs are; it sleeps when idle, and whoever
+ *     submits looks at its flag after the tail is stored.
  */
 #ifndef SPG__IO_RING_H
 #define SPG__IO_RING_H
@@ -45,6 +48,9 @@ struct spg__ring {
 	struct spg__shard *shard;
 	int enter_fd;
 	unsigned enter_flags;
+	/* N6; and how many of its SQEs the counters have. */
+	bool sqpoll;
+	unsigned sqes_counted;
 	/* Ends a wait where MSG_RING does not work. A read on it is always in flight. */
 	int event_fd;
 	uint64_t event_value;
@@ -69,6 +75,7 @@ struct spg__ring {
 struct spg__ring_conf {
 	unsigned entries;
 	unsigned iowq_workers_max;
+	unsigned sqpoll_idle_ms; /* 0: no polling thread */
 };
 
 /* On the shard's thread, before its loop. 0 or the errno of the set-up. */

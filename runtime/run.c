@@ -125,7 +125,11 @@ static void thread_setup(unsigned id)
 static void *shard_main(void *arg)
 {
 	struct spg__shard *shard = arg;
-	struct spg__ring_conf conf = { .entries = rt.cfg.ring_entries, .iowq_workers_max = IOWQ_WORKERS_MAX };
+	struct spg__ring_conf conf = {
+		.entries = rt.cfg.ring_entries,
+		.iowq_workers_max = IOWQ_WORKERS_MAX,
+		.sqpoll_idle_ms = rt.cfg.sqpoll_idle_ms,
+	};
 	int err;
 
 	thread_setup((unsigned)shard->id);

@@ -85,6 +85,19 @@ int spg__wait_park(struct spg__wait *wait)
 	return 0;
 }
 
+bool spg__wait_park_for(struct spg__wait *wait, int64_t ns)
+{
+	int64_t until_ns = spg__clock_after_ns(spg__clock_ns(), ns);
+
+	spg__wait_disarm(wait);
+	wait->cancelable = false;
+	wait->deadline_ns = until_ns;
+	(void)spg__wait_park(wait);
+	spg__wait_disarm(wait);
+	wait->deadline_ns = SPG__NEVER;
+	return spg__clock_ns() < until_ns;
+}
+
 void spg__wait_disarm(struct spg__wait *wait)
 {
 	if (wait->armed)

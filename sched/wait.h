@@ -80,6 +80,9 @@ static inline int64_t spg__wait_deadline(const struct spg__wait *wait)
  */
 int spg__wait_park(struct spg__wait *wait);
 
+/* For a wait that no context ends any more: parks once, at most so long. false: the time is over. */
+bool spg__wait_park_for(struct spg__wait *wait, int64_t ns);
+
 /* The checks of spg__wait_park without the park, for waits that park otherwise. */
 int spg__wait_check(struct spg__wait *wait);
 
