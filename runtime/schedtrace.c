@@ -1,6 +1,7 @@
 #include "runtime/schedtrace.h"
 
 #include "coro/clock.h"
+#include "sched/deadlock.h"
 
 #include <spg/debug.h>
 
@@ -95,6 +96,7 @@ int spg__schedtrace_start(int64_t period_ns)
 	err = pthread_create(&st.thread, NULL, print_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	st.started = err == 0;
+	spg__deadlock_thread(st.started);
 	return -err;
 }
 
@@ -102,6 +104,7 @@ void spg__schedtrace_stop(void)
 {
 	if (!st.started)
 		return;
+	spg__deadlock_thread(-1);
 	pthread_mutex_lock(&st.mutex);
 	st.ending = true;
 	pthread_cond_signal(&st.cond);

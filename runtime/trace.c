@@ -9,6 +9,7 @@
 #include "runtime/trace.h"
 
 #include "coro/clock.h"
+#include "sched/deadlock.h"
 
 #include <spg/ctx.h>
 #include <spg/debug.h>
@@ -161,6 +162,8 @@ static int start(int fd)
 		spg__trace_json_end(session.json);
 		session.out->len = 0;
 		(void)spg__out_end(session.out);
+	} else {
+		spg__deadlock_thread(1);
 	}
 	return err;
 }
@@ -213,6 +216,7 @@ int spg_trace_stop(void)
 						     memory_order_relaxed))
 		return -ESRCH;
 	spg__trace_off(session.shards);
+	spg__deadlock_thread(-1); /* from here on a coroutine may wait for it */
 	pthread_mutex_lock(&session.mutex);
 	session.ending = true;
 	pthread_cond_signal(&session.cond);

@@ -238,7 +238,7 @@ START_TEST(silent_when_not_asked)
 {
 	spg_config cfg = t_config((unsigned)_i);
 	struct captured out;
-	static const char *const words[] = { NULL, "", "leak", "leaksx,schedtrace", "xleaks" };
+	static const char *const words[] = { NULL, "", ",", "migrate", "trace_events=1024,migrate" };
 
 	for (size_t i = 0; i < 5; i++) {
 		cfg.debug = words[i];
