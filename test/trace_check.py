@@ -73,6 +73,7 @@ class Checker:
         assert event["ts"] >= begin["ts"], f"{event} before {begin}"
         if event["ph"] == "e":
             self.operations[key] = None
+            self.count["ended"] += event["name"] in ("read", "write")
             self.count[f"how:{event['args']['result']}"] += 1
             self.results[event["name"], event["args"]["result"]] += 1
 
