@@ -287,9 +287,13 @@ static bool fields_valid(char *at, bool host_needed)
 /* The status: 200, and *request is filled; or what the client is told. */
 static int parse(struct conn *conn, struct request *request)
 {
-	char *at = conn->buf, *line = next_line(&at), *target, *version;
+	char *at = conn->buf, *line, *target, *version;
 
-	if (strlen(conn->buf) != conn->len || line == NULL)
+	/* A zero byte is part of no request; from here on zeros end what was cut off. */
+	if (strlen(conn->buf) != conn->len)
+		return 400;
+	line = next_line(&at);
+	if (line == NULL)
 		return 400;
 	target = strchr(line, ' ');
 	version = target != NULL ? strchr(target + 1, ' ') : NULL;

@@ -177,6 +177,9 @@ int spg_trace_start(int fd)
 	bool foreign = spg__shard_self() == NULL;
 	int idle = IDLE, err = -EALREADY;
 
+	/* relaxed: the exchange below decides. */
+	if (atomic_load_explicit(&session.state, memory_order_relaxed) != IDLE)
+		return -EALREADY;
 	if (!is_writable(fd))
 		return -EBADF;
 	if (foreign && spg__shard_enter_foreign() == NULL)
