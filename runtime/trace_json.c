@@ -17,14 +17,13 @@
 
 #include "coro/alloc.h"
 #include "io/features.h"
+#include "runtime/fn_name.h"
 
-#include <dlfcn.h>
 #include <search.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define FN_NAMES 64u
 /* Of user_data: a plain operation has none of these bits (io/ring.h, N2). */
 #define TAG_BITS 15u
 
@@ -73,11 +72,7 @@ struct spg__trace_json {
 	double ns_per_tick;
 	void *coros, *ops; /* trees */
 	uint64_t arrows, numbers;
-	/* Of functions, found by address. */
-	struct {
-		uint64_t fn;
-		char name[64];
-	} fns[FN_NAMES];
+	struct spg__fn_names fns;
 	struct track tracks[SPG__SHARDS_MAX + 1];
 };
 
@@ -117,30 +112,6 @@ static void tree_drop(void **tree, void *node)
 {
 	tdelete(node, tree, compare);
 	spg__free(node);
-}
-
-/* A function's name where the dynamic linker knows it, else its file and offset. */
-static const char *fn_name(struct spg__trace_json *json, uint64_t fn)
-{
-	unsigned at = (unsigned)(fn >> 4) % FN_NAMES;
-	void *address = (void *)(uintptr_t)fn;
-	char *name = json->fns[at].name;
-	Dl_info info;
-
-	if (json->fns[at].fn == fn)
-		return name;
-	json->fns[at].fn = fn;
-	if (dladdr(address, &info) == 0 || info.dli_fname == NULL) {
-		snprintf(name, sizeof(json->fns[at].name), "%p", address);
-	} else if (info.dli_sname != NULL && info.dli_saddr == address) {
-		snprintf(name, sizeof(json->fns[at].name), "%s", info.dli_sname);
-	} else {
-		const char *slash = strrchr(info.dli_fname, '/');
-
-		snprintf(name, sizeof(json->fns[at].name), "%.40s+0x%lx", slash ? slash + 1 : info.dli_fname,
-			 (unsigned long)((char *)address - (char *)info.dli_fbase));
-	}
-	return name;
 }
 
 /* Begins an event; its caller goes on with ,"key":value pairs and event_end. */
@@ -254,9 +225,9 @@ static void coro_begin(struct spg__trace_json *json, unsigned tid, const struct 
 	bool named = coro != NULL && coro->name[0] != '\0';
 
 	event(json, "B", tid, json->tracks[tid].last_ns);
-	pair_text(json, ",\"name\":", named ? coro->name : fn_name(json, rec->b));
+	pair_text(json, ",\"name\":", named ? coro->name : spg__fn_name(&json->fns, rec->b));
 	pair_i64(json, ",\"args\":{\"coroutine\":", (int64_t)rec->a);
-	pair_text(json, ",\"function\":", fn_name(json, rec->b));
+	pair_text(json, ",\"function\":", spg__fn_name(&json->fns, rec->b));
 	spg__out_text(json->out, "}");
 	event_end(json);
 	if (coro != NULL && coro->arrow != 0)
@@ -318,7 +289,7 @@ static void on_spawn(struct spg__trace_json *json, unsigned tid, const struct re
 {
 	event(json, "i", tid, json->tracks[tid].last_ns);
 	pair_i64(json, ",\"s\":\"t\",\"name\":\"spawn\",\"args\":{\"coroutine\":", (int64_t)rec->a);
-	pair_text(json, ",\"function\":", fn_name(json, rec->b));
+	pair_text(json, ",\"function\":", spg__fn_name(&json->fns, rec->b));
 	pair_i64(json, ",\"pinned\":", rec->how);
 	spg__out_text(json->out, "}");
 	event_end(json);

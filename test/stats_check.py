@@ -39,7 +39,7 @@ def check_json(text, shards):
     assert set(document["config"]) == fields("spg_steal_config")
     assert set(document["ratios"]) == {"steal_success_rate", "local_hit_ratio", "steals_per_scan", "queued",
                                        "queued_max", "inflight_max"}
-    assert 0 < document["ratios"]["local_hit_ratio"] <= 1
+    assert 0 <= document["ratios"]["local_hit_ratio"] <= 1
     assert 0 <= document["ratios"]["steal_success_rate"] <= 1
 
 

@@ -84,7 +84,7 @@ static inline double spg_stats_steal_success_rate(const struct spg_shard_stats *
 	return s->steals_tried == 0 ? 0 : (double)s->steals_won / (double)s->steals_tried;
 }
 
-/* Runs of coroutines that came from the shard's own queues. */
+/* Runs of coroutines that were not stolen for it. One that is stolen twice before it runs counts twice. */
 static inline double spg_stats_local_hit_ratio(const struct spg_shard_stats *s)
 {
 	return s->switches <= s->stolen ? 0 : (double)(s->switches - s->stolen) / (double)s->switches;
