@@ -44,6 +44,11 @@ static int64_t clock_ns(clockid_t clock)
 	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
+int64_t bench_cpu_ns(void)
+{
+	return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 int bench_measure(const struct bench_options *o, struct bench_report *r, bench_pass pass)
 {
 	int64_t wall_ns = 0;
@@ -54,12 +59,12 @@ int bench_measure(const struct bench_options *o, struct bench_report *r, bench_p
 	if (err < 0)
 		return err;
 	while (wall_ns < o->measure_ns || r->passes == 0) {
-		int64_t cpu_start_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+		int64_t cpu_start_ns = bench_cpu_ns();
 		int64_t start_ns = clock_ns(CLOCK_MONOTONIC);
 
 		err = pass(o, o->ops, &sum);
 		wall_ns += clock_ns(CLOCK_MONOTONIC) - start_ns;
-		cpu_ns += clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_start_ns;
+		cpu_ns += bench_cpu_ns() - cpu_start_ns;
 		if (err < 0)
 			return err;
 		if (r->passes > 0 && sum != r->checksum) /* B1 */
@@ -147,6 +152,8 @@ static void print_report(const struct run *run, const spg_config *cfg)
 	print_number("bytes_each", r->bytes_each);
 	print_number("bytes_each_half", r->bytes_each_half);
 	print_number("slab_bytes_each", r->slab_bytes_each);
+	print_number("late_p50_us", r->late_p50_us);
+	print_number("late_p99_us", r->late_p99_us);
 	if (run->row->on_runtime)
 		fprintf(out, ", \"shards\": %d, \"place\": %d, \"pin_shards\": %s, "
 			"\"spin_ns\": %" PRId64 ", \"stack_bytes\": %zu, \"pool_threads\": %d",
@@ -190,7 +197,8 @@ static int run_row(struct run *run)
 
 static const struct bench_row *find_row(const char *name)
 {
-	const struct bench_row *tables[] = { bench_rows_core, bench_rows_memory, bench_rows_raw };
+	const struct bench_row *tables[] = { bench_rows_core, bench_rows_memory, bench_rows_raw,
+					     bench_rows_sync, bench_rows_programs, bench_rows_net, bench_rows_gate };
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		for (const struct bench_row *row = tables[i]; row->name; row++)
@@ -202,7 +210,7 @@ static const struct bench_row *find_row(const char *name)
 static void usage(void)
 {
 	bench_die("usage: rows row [--shards N] [--place SHARD] [--spin-ns N] [--pin-shards]\n"
-		  "       [--stack BYTES] [--n N] [--ops N] [--min-ms N]");
+		  "       [--stack BYTES] [--n N] [--ops N] [--min-ms N] [--addr HOST:PORT]");
 }
 
 static int64_t number(const char *text)
@@ -224,6 +232,7 @@ static void parse(struct bench_options *o, int argc, char **argv)
 		{ "spin-ns", required_argument, NULL, 'w' }, { "pin-shards", no_argument, NULL, 'c' },
 		{ "stack", required_argument, NULL, 'k' },  { "n", required_argument, NULL, 'n' },
 		{ "ops", required_argument, NULL, 'o' },    { "min-ms", required_argument, NULL, 'm' },
+		{ "addr", required_argument, NULL, 'a' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -237,6 +246,7 @@ static void parse(struct bench_options *o, int argc, char **argv)
 		case 'k': o->stack_bytes = (size_t)number(optarg); break;
 		case 'n': o->n = (size_t)number(optarg); break;
 		case 'o': o->ops = (uint64_t)number(optarg); break;
+		case 'a': o->addr = optarg; break;
 		case 'm': o->measure_ns = number(optarg) * SPG_MS; break;
 		default: usage();
 		}
@@ -247,7 +257,7 @@ int main(int argc, char **argv)
 {
 	struct run run = {
 		.row = find_row(argc > 1 ? argv[1] : NULL),
-		.options = { .place = -1, .spin_ns = -1, .n = 10000, .ops = 100000,
+		.options = { .place = -1, .spin_ns = -1, .n = 10000, .ops = 100000, .addr = "127.0.0.1:7777",
 			     .measure_ns = 200 * SPG_MS },
 	};
 	int fd = dup(STDOUT_FILENO); /* rows may send the standard stream elsewhere */

@@ -24,6 +24,7 @@ struct bench_options {
 	size_t stack_bytes; /* 0: the library's default */
 	size_t n;	    /* how many coroutines a memory row parks */
 	uint64_t ops;	    /* operations in one pass */
+	const char *addr;   /* of the peer, host:port */
 	int64_t measure_ns; /* passes are repeated until this much was measured */
 };
 
@@ -38,6 +39,8 @@ struct bench_report {
 	double bytes_each;	/* resident bytes per coroutine, all n parked */
 	double bytes_each_half; /* the same with the first half parked */
 	double slab_bytes_each; /* kernel memory of the whole machine, for orientation */
+	double late_p50_us; /* of sleeps */
+	double late_p99_us;
 	uint64_t checksum;
 };
 
@@ -56,9 +59,16 @@ struct bench_row {
 extern const struct bench_row bench_rows_core[];
 extern const struct bench_row bench_rows_memory[];
 extern const struct bench_row bench_rows_raw[];
+extern const struct bench_row bench_rows_sync[];
+extern const struct bench_row bench_rows_programs[];
+extern const struct bench_row bench_rows_net[];
+extern const struct bench_row bench_rows_gate[];
 
 /* Repeats pass until o->measure_ns have been measured. */
 int bench_measure(const struct bench_options *o, struct bench_report *r, bench_pass pass);
+
+/* CPU time of the process, all threads. */
+int64_t bench_cpu_ns(void);
 
 /* Where results go: the stdout the program was started with. */
 FILE *bench_out(void);

@@ -63,8 +63,13 @@ def ordered(results):
 
 
 # What a lane is called beside spg's figure.
-OTHERS = {"go": "Go", "go_1": "Go", "go_threads": "Go", "go_cpus": "Go", "spg": "spg, one shard",
-          "futex": "futex", "raw": "raw ring"}
+OTHERS = {"spg": "spg, one shard", "futex": "futex", "raw": "raw ring", "tokio": "Tokio",
+          "compio": "Compio", "compio_2": "Compio x 2", "monoio": "Monoio", "monoio_2": "Monoio x 2",
+          "may": "may", "nginx": "nginx", "pthread": "a thread each"}
+
+
+def other_name(lane):
+    return "Go" if lane.startswith("go") else OTHERS[lane]
 
 
 def lane_text(lane, extremes):
@@ -86,7 +91,7 @@ def cells(r, extremes=False):
         limit = f"{r['limit']:g}x" if r["base"] else number(r["limit"])
     if r["base"]:
         ratio = f"{r['ratio']:.3f}x"
-        other = f"{OTHERS[r['base_lane']]} {lane_text(r['base'], extremes)}"
+        other = f"{other_name(r['base_lane'])} {lane_text(r['base'], extremes)}"
     return [r["row"], r["unit"], lane_text(r["lane"], extremes), other, ratio, limit,
             r["verdict"] + (f" ({r['note']})" if r["note"] else ""), also_text(r["also"])]
 
@@ -144,7 +149,7 @@ def chart(results):
     for i, r in enumerate(rows):
         y = top + i * (bar + gap)
         limit = r["limit"] if r["base"] else 1.0
-        against = OTHERS[r["base_lane"]] if r["base"] else "its limit"
+        against = other_name(r["base_lane"]) if r["base"] else "its limit"
         parts += [f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{escape(r["row"])} / {against}</text>',
                   f'<rect x="{left}" y="{y}" width="{max(x(r["ratio"]) - left, 1):.1f}" height="{bar}" '
                   f'fill="{colour[r["verdict"]]}"/>',

@@ -24,7 +24,8 @@ class Group:
     lanes: tuple
     rounds_max: int = 1000  # rows whose numbers hardly vary need no more
     quick: bool = True      # part of --quick
-    conns: int = 0          # connections of an echo group
+    conns: int = 0          # connections of an echo or http group
+    target: str = ""        # the file an http group fetches
     same_sum: bool = True   # the lanes' checksums must agree
 
 
@@ -49,12 +50,63 @@ def go(name, row, *args, **more):
     return Lane(name, ("{build}/bench/spgbench", row) + args, needs="go", **more)
 
 
+BEST = "best"  # a row's base: whichever of the others does best
+
+
+def rust(runtime, row, *args, workers=2, name="", **more):
+    return Lane(name or runtime, ("{build}/bench/rust/release/spgrust", runtime, row, "--workers", str(workers)) + args,
+                needs="cargo", **more)
+
+
+RUNTIMES = ("tokio", "compio", "monoio", "may")
+
+
+def net_group(row, *args, rusts=RUNTIMES):
+    """The same workload on all runtimes, two shards or workers, against the peer."""
+    lanes = [go("go", row, "-procs", "2", *args, kind="peer"),
+             spg("spg", row, "--shards", "2", *args, kind="peer"),
+             spg("spg_spin0", row, "--shards", "2", "--spin-ns", "0", *args, kind="peer")]
+    for runtime in rusts:
+        if runtime in ("compio", "monoio"):
+            lanes += [rust(runtime, row, *args, workers=1, kind="peer"),
+                      rust(runtime, row, *args, workers=2, name=f"{runtime}_2", kind="peer")]
+        else:
+            lanes.append(rust(runtime, row, *args, workers=2, kind="peer"))
+    return Group(row, tuple(lanes), rounds_max=7)
+
+
+def net_group_one(row, *args, rusts=RUNTIMES):
+    """One stream: one shard or worker, bound to CPU 0. Left free, the kernel's wakes would put some
+    clients on the peer's CPU and others not, and that would be all one measures."""
+    more = {"kind": "peer", "cpus": "0"}
+    return Group(row, (go("go", row, "-procs", "1", *args, **more),
+                       spg("spg", row, "--shards", "1", *args, **more),
+                       spg("spg_spin0", row, "--shards", "1", "--spin-ns", "0", *args, **more),
+                       *(rust(runtime, row, *args, workers=1, **more) for runtime in rusts)), rounds_max=7)
+
+
+def file_group(row, *args):
+    return Group(row, (go("go", row, "-procs", "1", *args), spg("spg", row, "--shards", "1", *args),
+                       rust("tokio", row, *args, workers=1), rust("compio", row, *args, workers=1),
+                       rust("monoio", row, *args, workers=1)), rounds_max=7)
+
+
 def echo_group(conns):
     return Group(f"echo{conns}", (
         Lane("go", ("{build}/bench/spgbench", "echo", "-procs", "1"), "go", "echo", "0"),
         Lane("spg", ("{build}/echo", "127.0.0.1:0"), "", "echo", "0", (("SPG_SHARDS", "1"),)),
         Lane("raw", ("{build}/bench/echo_uring",), "", "echo", "0"),
     ), conns=conns, same_sum=False)
+
+
+def http_group(target, conns):
+    at = "127.0.0.1:{port}"
+    return Group(f"http_{target.split('.')[0]}_{conns}", (
+        Lane("go", ("{build}/bench/spgbench", "httpd", "-procs", "1", "-addr", at, "-dir", "{dir}"), "go", "http"),
+        Lane("spg", ("{build}/httpd", "--listen", at, "{dir}"), "wrk", "http", env=(("SPG_SHARDS", "1"),)),
+        Lane("pthread", ("{build}/httpd_pthread", "--listen", at, "{dir}"), "wrk", "http"),
+        Lane("nginx", ("nginx", "-c", "{dir}/nginx.conf"), "nginx", "http"),
+    ), rounds_max=5, conns=conns, target=target, same_sum=False)
 
 
 def parked_group(name, n, stack_kib, quick=True):
@@ -71,6 +123,12 @@ SPAWNS = ("--ops", "500000")
 TRIPS = ("--ops", "800000")
 TRIPS_FAR = ("--ops", "10000")
 VALUES = ("--ops", "4000000")
+SELECTS = ("--ops", "1000000")
+LOCKS = ("--ops", "4000000")
+LEAVES = ("--ops", "1000000")
+PRIMES = ("--ops", "2000")
+REQUESTS = ("--ops", "1600")
+NAPS = ("--ops", "200000")
 
 GROUPS = (
     Group("yield", (
@@ -103,8 +161,73 @@ GROUPS = (
         go("go_1", "chan128", "-procs", "1", *VALUES),
         spg("spg_1", "chan128", "--shards", "1", *VALUES),
     )),
+    Group("select4", (
+        go("go", "select4", "-procs", "1", *SELECTS),
+        spg("spg", "select4", "--shards", "1", *SELECTS),
+    )),
+    Group("select4_buf", (
+        go("go", "select4_buf", "-procs", "1", *SELECTS),
+        spg("spg", "select4_buf", "--shards", "1", *SELECTS),
+    )),
+    Group("chan4x4", (
+        go("go", "chan4x4", *VALUES),
+        spg("spg", "chan4x4", *VALUES),
+        go("go_1", "chan4x4", "-procs", "1", *VALUES),
+        spg("spg_1", "chan4x4", "--shards", "1", *VALUES),
+    )),
+    Group("mutex", (
+        go("go", "mutex", "-procs", "1", *LOCKS),
+        spg("spg", "mutex", "--shards", "1", *LOCKS),
+        go("go_two", "mutex_two", "-procs", "2", *LOCKS),
+        spg("spg_two", "mutex_two", "--shards", "2", *LOCKS),
+    )),
+    Group("wg_fanout", (
+        go("go", "wg_fanout", "-procs", "1", *SPAWNS),
+        spg("spg", "wg_fanout", "--shards", "1", *SPAWNS),
+        go("go_2", "wg_fanout", "-procs", "2", *SPAWNS),
+        spg("spg_2", "wg_fanout", "--shards", "2", *SPAWNS),
+    )),
+    Group("skynet", (
+        go("go", "skynet", "-procs", "2", *LEAVES),
+        spg("spg", "skynet", "--shards", "2", *LEAVES),
+        go("go_1", "skynet", "-procs", "1", *LEAVES),
+        spg("spg_1", "skynet", "--shards", "1", *LEAVES),
+    )),
+    Group("sieve", (
+        go("go", "sieve", "-procs", "1", *PRIMES),
+        spg("spg", "sieve", "--shards", "1", *PRIMES),
+        go("go_2", "sieve", "-procs", "2", *PRIMES),
+        spg("spg_2", "sieve", "--shards", "2", *PRIMES),
+    )),
+    Group("fanout", (
+        go("go", "fanout_balanced", *REQUESTS),
+        spg("spg", "fanout_balanced", *REQUESTS),
+    )),
+    Group("fanout_skewed", (
+        go("go", "fanout_skewed", *REQUESTS),
+        spg("spg", "fanout_skewed", *REQUESTS),
+    )),
+    Group("sleepers", (
+        go("go", "sleepers", *NAPS),
+        spg("spg", "sleepers", *NAPS),
+    )),
+    net_group_one("net_rtt", "--ops", "512"),
+    net_group_one("net_window", "--ops", "2048"),
+    net_group("net_imbalanced", "--ops", "2944"),
+    net_group("net_rotation", "--ops", "2944"),
+    net_group("net_pipeline", "--ops", "8192"),
+    net_group("net_flip", "--ops", "17600"),
+    net_group("net_keyed", "--ops", "2944", rusts=("tokio",)),
+    net_group_one("net_sparse", "--ops", "128", rusts=("tokio",)),
+    net_group("net_deadline", "--ops", "16384", rusts=()),
+    net_group("net_churn", "--ops", "800", rusts=("tokio",)),
+    file_group("read_rtt", "--ops", "20000"),
+    file_group("read_qd32", "--ops", "20000"),
     echo_group(64),
     echo_group(512),
+    http_group("hello.txt", 64),
+    http_group("hello.txt", 1000),
+    http_group("100000.bin", 64),
     parked_group("parked_64k", 100000, 64),
     parked_group("parked_256k", 100000, 256),
     parked_group("parked_1m", 1000000, 64, quick=False),
@@ -117,6 +240,10 @@ GROUPS = (
 )
 
 CPU = (("cpu_ns_per_op", "CPU ns"),)
+WALL = (("ns_per_op", "wall ns"),)
+TWO = "2 shards or workers, the peer bound to CPU 1"
+SERVER = "1 shard, GOMAXPROCS=1, 1 nginx worker on CPU 0, wrk on CPU 1"
+ONE = "1 shard or worker bound to CPU 0, the peer to CPU 1"
 ECHO = (("per_second", "req/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"))
 
 ROWS = (
@@ -142,12 +269,72 @@ ROWS = (
         setting="default shards and GOMAXPROCS"),
     Row("channel of 128, 1 x 1, one shard", "chan128", "spg_1", "go_1", 1.0,
         setting="1 shard, GOMAXPROCS=1"),
+    Row("select over 4 unbuffered", "select4", "spg", "go", 0.45, setting="1 shard, GOMAXPROCS=1"),
+    Row("select over 4 buffered", "select4_buf", "spg", "go", 0.50, setting="1 shard, GOMAXPROCS=1"),
+    Row("channel of 128, 4 x 4", "chan4x4", "spg", "go", 0.90, also=CPU,
+        setting="default shards and GOMAXPROCS"),
+    Row("channel of 128, 4 x 4, one shard", "chan4x4", "spg_1", "go_1", 0.90,
+        setting="1 shard, GOMAXPROCS=1"),
+    Row("mutex, uncontended", "mutex", "spg", "go", 1.0, setting="1 shard, GOMAXPROCS=1"),
+    Row("mutex, two fight", "mutex", "spg_two", "go_two", 1.0, also=CPU,
+        setting="2 shards, GOMAXPROCS=2"),
+    Row("1,000 spawned and awaited, each", "wg_fanout", "spg", "go", 0.50,
+        setting="1 shard, GOMAXPROCS=1"),
+    Row("1,000 spawned and awaited, two shards, each", "wg_fanout", "spg_2", "go_2", 0.50, also=CPU,
+        setting="2 shards, GOMAXPROCS=2"),
+    Row("skynet, 1,000,000 leaves, each", "skynet", "spg", "go", 0.70, also=CPU,
+        setting="2 shards, GOMAXPROCS=2"),
+    Row("skynet, one shard", "skynet", "spg_1", "go_1", 0.70, setting="1 shard, GOMAXPROCS=1"),
+    Row("sieve, 2,000 primes, each", "sieve", "spg", "go", 0.70, setting="1 shard, GOMAXPROCS=1"),
+    Row("sieve, two shards", "sieve", "spg_2", "go_2", 0.70, also=CPU, setting="2 shards, GOMAXPROCS=2"),
+    Row("request of 16 equal branches", "fanout", "spg", "go", 1.0, also=CPU,
+        setting="default shards and GOMAXPROCS"),
+    Row("request of 16 branches, one hot", "fanout_skewed", "spg", "go", 1.0, also=CPU,
+        setting="default shards and GOMAXPROCS"),
+    Row("10,000 sleepers, p99 lateness", "sleepers", "spg", "go", 0.33, "late_p99_us", "us",
+        also=(("late_p50_us", "p50 us"),), setting="default shards and GOMAXPROCS"),
+    Row("10,000 sleepers, CPU per wake", "sleepers", "spg", "go", 0.90, "cpu_ns_per_op",
+        setting="default shards and GOMAXPROCS"),
+    *(row for name, group, setting in (
+        ("one stream, round trips of 256 bytes", "net_rtt", ONE),
+        ("one stream, 4 KiB frames, 32 under way", "net_window", ONE),
+        ("8 streams, one hot", "net_imbalanced", TWO),
+        ("8 streams, the hot one rotates", "net_rotation", TWO),
+        ("8 streams, work after I/O, the hot one rotates", "net_pipeline", TWO),
+        ("8 streams, barriers, the hot one flips", "net_flip", TWO),
+        ("8 streams, rotating, 16 messages a frame to 2 owners", "net_keyed", TWO),
+        ("a round trip, then 50 us of silence", "net_sparse", ONE),
+        ("timers, file reads and round trips", "net_deadline", TWO),
+        ("connect, a round trip, close", "net_churn", TWO),
+    ) for row in (
+        Row(f"{name}: CPU", group, "spg", BEST, 0.90, "cpu_ns_per_op", also=WALL, setting=setting),
+        Row(f"{name}: time", group, "spg", BEST, 0.90, setting=setting),
+        Row(f"{name}: CPU, no spinning", group, "spg_spin0", BEST, None, "cpu_ns_per_op", also=WALL,
+            setting=f"{setting}, spin_ns=0"),
+    )),
+    Row("cached 4 KiB reads, one at a time: CPU", "read_rtt", "spg", BEST, 1.0, "cpu_ns_per_op", also=WALL,
+        setting="1 shard, GOMAXPROCS=1, 1 worker"),
+    Row("cached 4 KiB reads, 32 at once: CPU", "read_qd32", "spg", BEST, 1.0, "cpu_ns_per_op", also=WALL,
+        setting="1 shard, GOMAXPROCS=1, 1 worker"),
     *(row for conns in (64, 512) for row in (
         Row(f"echo, {conns} connections, CPU per request", f"echo{conns}", "spg", "go", 0.90,
             "cpu_ns_per_op", also=ECHO, setting="server on CPU 0 (1 shard, GOMAXPROCS=1), load on CPU 1"),
         Row(f"echo, {conns} connections, against the raw ring loop", f"echo{conns}", "spg", "raw", 1.08,
             "cpu_ns_per_op", also=ECHO, setting="server on CPU 0 (1 shard), load on CPU 1"),
     )),
+    *(row for name, group in (("12 bytes, 64 connections", "http_hello_64"),
+                              ("12 bytes, 1,000 connections", "http_hello_1000")) for row in (
+        Row(f"httpd, {name}: CPU", group, "spg", "go", 0.70, "cpu_ns_per_op", also=ECHO, setting=SERVER),
+        Row(f"httpd, {name}: p99", group, "spg", "go", 0.70, "p99_us", "us", setting=SERVER),
+        Row(f"httpd, {name}: CPU against nginx", group, "spg", "nginx", 0.90, "cpu_ns_per_op", also=ECHO,
+            setting=SERVER),
+        Row(f"httpd, {name}: CPU against a thread each", group, "spg", "pthread", None, "cpu_ns_per_op",
+            also=ECHO, setting="on CPU 0, wrk on CPU 1"),
+    )),
+    Row("httpd, 100,000 bytes, 64 connections: CPU against nginx", "http_100000_64", "spg", "nginx", 1.0,
+        "cpu_ns_per_op", also=ECHO, setting=SERVER),
+    Row("httpd, 100,000 bytes, 64 connections: CPU against Go", "http_100000_64", "spg", "go", None,
+        "cpu_ns_per_op", also=ECHO, setting=SERVER),
     Row("100,000 parked, 64 KiB stacks, bytes each", "parked_64k", "spg", "", 4600, "bytes_each", "B"),
     Row("100,000 parked, 256 KiB stacks, bytes each", "parked_256k", "spg", "", 4950, "bytes_each", "B"),
     Row("100,000 parked goroutines, bytes each", "parked_64k", "go", "", None, "bytes_each", "B"),

@@ -19,12 +19,24 @@ enum spg__fdkind spg__fdkind_now(int fd)
 	return SPG__FDKIND_STREAM;
 }
 
+/* A regular file without O_DIRECT: direct reads wait for the disk, whatever one asks for. */
+static bool is_buffered(int fd)
+{
+	struct statx st;
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_DIRECT) == 0 && statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) == 0 &&
+	       S_ISREG(st.stx_mode);
+}
+
 spg__noinline enum spg__fdkind spg__fdkind_learn(int fd)
 {
 	enum spg__fdkind kind = spg__fdkind_now(fd);
 
 	if (kind == SPG__FDKIND_STREAM && lseek(fd, 0, SEEK_CUR) >= 0)
 		kind = SPG__FDKIND_FILE;
+	else if (kind == SPG__FDKIND_FILE && is_buffered(fd))
+		kind = SPG__FDKIND_CACHED;
 	if ((size_t)(unsigned)fd < SPG__FDKINDS)
 		atomic_store_explicit(&spg__fdkinds[fd], (uint8_t)kind, memory_order_relaxed);
 	return kind;

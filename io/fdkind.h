@@ -1,14 +1,25 @@
 /*
- * Which descriptors are sockets, and which have no position: a hint per number, asked of the kernel once and kept until
- * spg_close. close(2) behind our back makes it wrong; whoever relies on it hears so from the
- * kernel (-ENOTSOCK) and asks again.
+ * Which descriptors are sockets, which have no position, and which may be read from the page
+ * cache (io/cached.c): a hint per number, asked of the kernel once and kept until spg_close.
+ * close(2) behind our back makes it wrong; whoever relies on it hears so from the kernel
+ * (-ENOTSOCK) and asks again.
  */
 #ifndef SPG__IO_FDKIND_H
 #define SPG__IO_FDKIND_H
 
 #include "coro/base.h"
 
-enum spg__fdkind { SPG__FDKIND_UNKNOWN, SPG__FDKIND_SOCKET, SPG__FDKIND_STREAM, SPG__FDKIND_FILE };
+enum spg__fdkind {
+	SPG__FDKIND_UNKNOWN,
+	SPG__FDKIND_SOCKET,
+	SPG__FDKIND_STREAM,
+	/* Has a position. */
+	SPG__FDKIND_FILE,
+	/* So too: a regular file whose reads may find the page cache. */
+	SPG__FDKIND_CACHED,
+	/* It missed: COLD + n is to become CACHED again after n + 1 reads. */
+	SPG__FDKIND_COLD,
+};
 
 /* By the kernel's word, now: FILE is a regular file, a directory or a block device; UNKNOWN: not open. */
 enum spg__fdkind spg__fdkind_now(int fd);
@@ -19,7 +30,7 @@ static inline bool spg__fdkind_waits(enum spg__fdkind kind)
 	return kind == SPG__FDKIND_SOCKET || kind == SPG__FDKIND_STREAM;
 }
 
-/* The hint, asked anew; a device with a position counts as a file. */
+/* The hint, asked anew: a device with a position counts as a file. */
 enum spg__fdkind spg__fdkind_learn(int fd);
 void spg__fdkind_forget(int fd);
 
@@ -47,7 +58,7 @@ static inline bool spg__fdkind_is_stream(int fd)
 	enum spg__fdkind kind;
 
 	if ((size_t)(unsigned)fd < SPG__FDKINDS &&
-	    atomic_load_explicit(&spg__fdkinds[fd], memory_order_relaxed) == SPG__FDKIND_FILE)
+	    atomic_load_explicit(&spg__fdkinds[fd], memory_order_relaxed) >= SPG__FDKIND_FILE)
 		return false;
 	/* Unknown, or about to be refused: a hint is not enough. */
 	kind = spg__fdkind_learn(fd);

@@ -300,7 +300,7 @@ int spg_close(int fd)
 	if (err == 0)
 		err = spg__fdtab_init();
 	if (err < 0 || (size_t)fd >= fdtab.count)
-		return close(fd) < 0 && spg__errno_now() != EINTR ? -spg__errno_now() : 0;
+		return close(fd) < 0 && errno != EINTR ? -errno : 0;
 	closing = &atomic_load_explicit(&fdtab.closing, memory_order_acquire)[fd];
 	/* seq_cst, F2. A second closer lost the race for the number. */
 	word = atomic_load_explicit(closing, memory_order_relaxed);

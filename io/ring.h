@@ -51,6 +51,8 @@ struct spg__ring {
 	/* Completions for the owner alone, reaped by another; and those held back by SPG__FAULT_LATE. */
 	struct spg__held held[16];
 	_Atomic unsigned held_count;
+	/* Of io/cached.c. */
+	unsigned cached_reads;
 };
 
 struct spg__ring_conf {

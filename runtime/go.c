@@ -51,6 +51,17 @@ static int place(struct spg__spawn *spawn, spg_place where)
 	return 0;
 }
 
+bool spg__spawn_enter(void)
+{
+	return spg__likely(spg__shard_self() != NULL) || spg__shard_enter_foreign() != NULL;
+}
+
+void spg__spawn_leave(void)
+{
+	if (spg__unlikely(spg__shard_self() == NULL))
+		spg__shard_leave_foreign();
+}
+
 int spg__spawn_attr(struct spg__spawn *spawn, const spg_attr *attr, struct spg__ctx **ctx)
 {
 	int class;
@@ -84,9 +95,15 @@ int spg__spawn_under(struct spg__spawn *spawn, struct spg__ctx *ctx)
 static int go(const spg_attr *attr, struct spg__spawn *spawn)
 {
 	struct spg__ctx *ctx;
-	int err = spg__spawn_attr(spawn, attr, &ctx);
+	int err;
 
-	return err < 0 ? err : spg__spawn_under(spawn, ctx);
+	if (!spg__spawn_enter())
+		return -ESRCH;
+	err = spg__spawn_attr(spawn, attr, &ctx);
+	if (err == 0)
+		err = spg__spawn_under(spawn, ctx);
+	spg__spawn_leave();
+	return err;
 }
 
 int spg__go_fn(spg_fn fn, void *arg)
@@ -202,7 +219,7 @@ int spg_unpin_self(void)
 
 int spg_errno(void)
 {
-	return spg__errno_now();
+	return errno;
 }
 
 const char *spg_strerror(int r)

@@ -13,6 +13,7 @@
 #include "coro/alloc.h"
 
 #include <spg/ctx.h>
+#include <spg/runtime.h>
 
 struct spg_group {
 	struct spg__ctx *ctx;
@@ -116,12 +117,31 @@ static void child_main(void *arg)
 	slot_give(child.group);
 }
 
+static int spawn_child(struct spg__spawn *spawn, const struct child *values)
+{
+	struct spg__ctx *ctx;
+	struct child *child;
+	int err;
+
+	if (!spg__spawn_enter())
+		return -ESRCH;
+	child = spg__alloc(sizeof(*child));
+	err = child != NULL ? spg__spawn_attr(spawn, NULL, &ctx) : -ENOMEM;
+	if (err == 0) {
+		*child = *values;
+		spawn->arg = child;
+		err = spg__spawn_under(spawn, values->group->ctx);
+	}
+	spg__spawn_leave();
+	if (err < 0)
+		spg__free(child);
+	return err;
+}
+
 int spg_group_go(spg_group *g, int (*fn)(void *), void *arg)
 {
 	struct spg__spawn spawn = { .kind = SPG__KIND_FN, .fn = child_main };
 	struct spg__waiter *w = spg__self();
-	struct spg__ctx *ctx;
-	struct child *child;
 	int err;
 
 	spawn.creator = __builtin_return_address(0);
@@ -129,24 +149,14 @@ int spg_group_go(spg_group *g, int (*fn)(void *), void *arg)
 		return -EINVAL;
 	if (w == NULL)
 		return -ENOMEM;
-	err = spg__spawn_attr(&spawn, NULL, &ctx);
-	if (err < 0)
-		return err;
+	if (!spg_running() && spg__shard_self() == NULL)
+		return -ESRCH;
 	err = slot_take(g);
 	if (err < 0)
 		return err;
-	child = spg__alloc(sizeof(*child));
-	if (child == NULL) {
+	err = spawn_child(&spawn, &(struct child){ .group = g, .fn = fn, .arg = arg, .deadline_ns = w->deadline_ns });
+	if (err < 0)
 		slot_give(g);
-		return -ENOMEM;
-	}
-	*child = (struct child){ .group = g, .fn = fn, .arg = arg, .deadline_ns = w->deadline_ns };
-	spawn.arg = child;
-	err = spg__spawn_under(&spawn, g->ctx);
-	if (err < 0) {
-		spg__free(child);
-		slot_give(g);
-	}
 	return err;
 }
 

@@ -9,6 +9,7 @@
  * G3  Stopping: end the root context, interrupt every coroutine and every foreign
  *     wait, wait until no coroutine lives (counted by idle shards), let the loops end.
  */
+#include "runtime/call.h"
 #include "runtime/config.h"
 #include "runtime/schedtrace.h"
 #include "runtime/trace.h"
@@ -249,6 +250,7 @@ static int start_parts(void)
 	spg__trace_conf(rt.debug.trace_events);
 	spg__sched.coro_ended = coro_ended;
 	spg__fdtab_start();
+	spg__calls_init(rt.cfg.calls_max);
 	if (rt.cfg.overflow_report)
 		spg__overflow_install();
 	return 0;
@@ -349,10 +351,13 @@ static bool wait_drained(void)
 	int err = 0;
 
 	pthread_mutex_lock(&rt.mutex);
-	while (!rt.drained && err == 0)
+	while (err == 0 && (!rt.drained || spg__coros_live() != 0)) {
+		rt.drained = false; /* a foreign thread has spawned since: its shard will tell */
 		err = pthread_cond_clockwait(&rt.cond, &rt.mutex, CLOCK_MONOTONIC, &until);
+	}
 	pthread_mutex_unlock(&rt.mutex);
-	return spg__coros_live() == 0;
+	/* Whoever is spawned from here on is waited for by spg__sched_exit. */
+	return err == 0 || spg__coros_live() == 0;
 }
 
 /* G3. 0 or -EBUSY. */

@@ -13,6 +13,13 @@
 struct spg__ctx *spg__spawn_ctx(void);
 
 /*
+ * Around spg__spawn_attr and what spawns: a foreign thread keeps the runtime, and its settings, from
+ * going away in between. false: none is running. Not to be held over a wait.
+ */
+bool spg__spawn_enter(void);
+void spg__spawn_leave(void);
+
+/*
  * Fills place, stack class and name from attr (NULL: the defaults); *ctx is the
  * context to run under, borrowed. 0, -EINVAL (no such shard, stack too large),
  * -ESRCH, -ENOMEM.

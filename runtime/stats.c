@@ -1,5 +1,6 @@
 #include "coro/stack.h"
 #include "io/ring.h"
+#include "runtime/call.h"
 #include "sched/offload.h"
 #include "sched/shard.h"
 
@@ -72,6 +73,7 @@ int spg_stats(spg_stats_t *out)
 {
 	struct spg__stacks_count stacks;
 	struct spg__offload_count pool;
+	struct spg__calls_count calls;
 	struct life_count life = { 0 };
 
 	if (out == NULL)
@@ -99,5 +101,11 @@ int spg_stats(spg_stats_t *out)
 	out->total.blocking_queued = pool.queued;
 	out->total.blocking_done = pool.done;
 	out->total.overloaded = pool.overloaded;
+	spg__calls_count(&calls);
+	out->total.calls = calls.total;
+	out->total.calls_overloaded = calls.overloaded;
+	out->total.calls_timed_out = calls.timed_out;
+	out->total.calls_canceled = calls.canceled;
+	out->total.calls_closed = calls.closed;
 	return 0;
 }

@@ -54,14 +54,12 @@ static void *task_main(void *arg)
 	return NULL;
 }
 
-spg_task *spg_spawn(const spg_attr *attr, void *(*fn)(void *), void *arg)
+static struct spg_task *spawn_task(struct spg__spawn spawn, const spg_attr *attr, void *(*fn)(void *), void *arg)
 {
-	struct spg__spawn spawn = { .kind = SPG__KIND_START, .start = task_main };
 	struct spg_task *task;
 	struct spg__ctx *parent;
 
-	spawn.creator = __builtin_return_address(0);
-	if (fn == NULL || spg__spawn_attr(&spawn, attr, &parent) < 0)
+	if (spg__spawn_attr(&spawn, attr, &parent) < 0)
 		return NULL;
 	task = spg__calloc(1, sizeof(*task));
 	if (task == NULL)
@@ -79,6 +77,19 @@ spg_task *spg_spawn(const spg_attr *attr, void *(*fn)(void *), void *arg)
 		spg__ctx_drop(&task->ctx);
 		return NULL;
 	}
+	return task;
+}
+
+spg_task *spg_spawn(const spg_attr *attr, void *(*fn)(void *), void *arg)
+{
+	struct spg__spawn spawn = { .kind = SPG__KIND_START, .start = task_main };
+	struct spg_task *task;
+
+	spawn.creator = __builtin_return_address(0);
+	if (fn == NULL || !spg__spawn_enter())
+		return NULL;
+	task = spawn_task(spawn, attr, fn, arg);
+	spg__spawn_leave();
 	return task;
 }
 

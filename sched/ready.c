@@ -196,9 +196,13 @@ void spg__coro_ready(struct spg__coro *coro, int home)
 		ready_here(self, coro, home >= 0);
 		return;
 	}
-	/* From a foreign thread the runtime must not go away under our feet; the coroutine keeps it up until then. */
+	/*
+	 * From a foreign thread the runtime must not go away under our feet. The coroutine lives, and
+	 * so keeps it up: where spg__sched_exit closed the door already, it will see that, and open
+	 * again. So we need not ask, and must not wait: the caller may be inside (a spawn).
+	 */
 	if (self == NULL)
-		SPG_CHECK(spg__shard_enter_foreign() != NULL);
+		atomic_fetch_add_explicit(&spg__sched.foreigners, 1, memory_order_seq_cst);
 	if (home >= 0 || !spg__sched.stealing) {
 		struct spg__shard *target = spg__shard_at(home >= 0 ? home : 0);
 

@@ -156,7 +156,10 @@ static bool spin_start(struct spg__shard *shard)
 	return true;
 }
 
-/* Looks for work for spin_ns. true: found. */
+/*
+ * Looks for work for spin_ns, or until a timer is due. true: found. A timer is no find: the sleep
+ * would have ended for it as well, and for less CPU.
+ */
 static bool spin(struct spg__shard *shard)
 {
 	int64_t now = spg__clock_ns(), until = now + spg__sched.conf.spin_ns;
@@ -165,12 +168,13 @@ static bool spin(struct spg__shard *shard)
 	if (!spin_start(shard))
 		return false;
 	spg__count(&shard->counters.spins);
-	while (!found && now < until) {
+	while (!found && now < until &&
+	       /* relaxed: our own heap; a foreign start wakes us. */
+	       now < atomic_load_explicit(&shard->timers.next_due_ns, memory_order_relaxed)) {
 		spg__cpu_relax();
 		spg__sched.poller->poll(shard);
 		/* relaxed would do: I2 looks again. */
-		found = anything(shard) || now >= atomic_load_explicit(&shard->timers.next_due_ns,
-								       memory_order_relaxed);
+		found = anything(shard);
 		now = spg__clock_ns();
 		if (!found)
 			found = spg__steal(shard, now);

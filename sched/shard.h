@@ -157,8 +157,27 @@ struct spg__sched {
 
 extern struct spg__sched spg__sched;
 
-/* sched/self.c: the calling thread's shard, or NULL. Never kept over a park. */
+/*
+ * The calling thread's shard, or NULL. Never kept over a park. The volatile asm finds the thread
+ * anew each time, which no expression does (sched/self.c); it reads spg__sched only to stay
+ * behind calls that may write memory.
+ */
+#if defined(__x86_64__) && defined(__LP64__)
+#define SPG__SELF_INLINE 1
+static inline struct spg__shard *spg__shard_self(void)
+{
+	struct spg__shard *shard;
+
+	__asm__ volatile("movq spg__shard_tls@gottpoff(%%rip), %0\n\t"
+			 "movq %%fs:(%0), %0"
+			 : "=r"(shard)
+			 : "m"(spg__sched));
+	return shard;
+}
+#else
+#define SPG__SELF_INLINE 0
 struct spg__shard *spg__shard_self(void);
+#endif
 void spg__shard_set_self(struct spg__shard *shard);
 
 static inline struct spg__shard *spg__shard_at(int id)

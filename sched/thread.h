@@ -31,9 +31,6 @@ void spg__threads_interrupt(void);
 
 void spg__threads_each(void (*visit)(struct spg__thread *thread, void *arg), void *arg);
 
-/* libc's errno of the calling thread, read safely after a park. */
-int spg__errno_now(void);
-
 /* Called by the thread's end for its locals; set by runtime/. */
 extern void (*spg__thread_locals_end)(void *locals);
 

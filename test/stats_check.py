@@ -8,7 +8,8 @@ import re
 import sys
 
 TOTAL_ONLY = {"live", "parked", "stack_bytes", "stacks_cached", "blocking_threads", "blocking_queued",
-              "blocking_done", "overloaded", "spawned_foreign"}
+              "blocking_done", "overloaded", "spawned_foreign", "calls", "calls_overloaded", "calls_timed_out",
+              "calls_canceled", "calls_closed"}
 
 
 def fields(struct):

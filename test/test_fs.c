@@ -333,7 +333,7 @@ static int remove_raced(struct tree *t)
 	tree_dir(t, "outside");
 	tree_file(t, "outside/kept", 1);
 	T_EQ(pthread_create(&thread, NULL, swap_main, &s), 0);
-	while (t_now_ns() < until_ns) {
+	while (t_now_ns() < until_ns || atomic_load(&s.swaps) == 0) {
 		make_raced(&s);
 		/* It may fail, as what it has read goes elsewhere; it may not go too far. */
 		(void)spg_remove_all(tree_path(t, "d"));

@@ -416,7 +416,7 @@ static void plain_fire(struct spg__timer *timer)
 {
 	struct plain *p = spg__container_of(timer, struct plain, timer);
 
-	if (t_now_ns() < timer->when_ns)
+	if (t_now_ns() < timer->node.when_ns)
 		atomic_fetch_add(&fired_early, 1);
 	atomic_store(&p->fired, true);
 	atomic_fetch_add(&fired_count, 1);

@@ -22,7 +22,8 @@ type options struct {
 	ops   uint64 // operations in one pass; the checksum belongs to one pass
 	minMs int64  // passes are repeated until this much time was measured
 	n     int    // how many goroutines a memory row parks
-	addr  string // where the echo server listens
+	addr  string // where a server listens, or the peer does
+	dir   string // what the file server serves
 }
 
 // report is the line a row prints. Fields of another kind of row stay out of it.
@@ -34,6 +35,8 @@ type report struct {
 	Passes     int     `json:"passes,omitempty"`
 	N          int     `json:"n,omitempty"`
 	BytesEach  float64 `json:"bytes_each,omitempty"`
+	LateP50Us  float64 `json:"late_p50_us,omitempty"`
+	LateP99Us  float64 `json:"late_p99_us,omitempty"`
 	Checksum   string  `json:"checksum"`
 	GoMaxProcs int     `json:"gomaxprocs"`
 	GoVersion  string  `json:"go_version"`
@@ -47,9 +50,33 @@ var rows = map[string]func(o options, r *report) error{
 	"pingpong_threads": func(o options, r *report) error { return measure(o, r, pingPongThreadsPass) },
 	"pingpong_cpus":    func(o options, r *report) error { return measure(o, r, pingPongCPUsPass) },
 	"chan128":          func(o options, r *report) error { return measure(o, r, chan128Pass) },
+	"select4":          func(o options, r *report) error { return measure(o, r, selectPass(0)) },
+	"select4_buf":      func(o options, r *report) error { return measure(o, r, selectPass(128)) },
+	"chan4x4":          func(o options, r *report) error { return measure(o, r, chan4x4Pass) },
+	"mutex":            func(o options, r *report) error { return measure(o, r, mutexPass(1)) },
+	"mutex_two":        func(o options, r *report) error { return measure(o, r, mutexPass(2)) },
+	"wg_fanout":        func(o options, r *report) error { return measure(o, r, wgFanoutPass) },
+	"sleepers":         sleepersRow,
+	"skynet":           func(o options, r *report) error { return measure(o, r, skynetPass) },
+	"sieve":            func(o options, r *report) error { return measure(o, r, sievePass) },
+	"fanout_balanced":  func(o options, r *report) error { return measure(o, r, fanoutPass(2000, 2000)) },
+	"fanout_skewed":    func(o options, r *report) error { return measure(o, r, fanoutPass(500, 20000)) },
+	"net_rtt":          netOnly((*netBench).rtt),
+	"net_window":       netOnly((*netBench).window),
+	"net_imbalanced":   netOnly((*netBench).imbalanced),
+	"net_rotation":     netOnly((*netBench).rotation),
+	"net_keyed":        netRow((*netBench).keyed),
+	"net_pipeline":     netOnly((*netBench).pipeline),
+	"net_flip":         netOnly((*netBench).flip),
+	"net_sparse":       netOnly((*netBench).sparse),
+	"net_deadline":     netRow((*netBench).deadline),
+	"net_churn":        netOnly((*netBench).churn),
+	"read_rtt":         fileRow((*netBench).readRTT),
+	"read_qd32":        fileRow((*netBench).readQD32),
 	"parked":           parkedRow,
 	"idle":             idleRow,
 	"echo":             echoRow,
+	"httpd":            httpdRow,
 }
 
 func main() {
@@ -66,6 +93,7 @@ func main() {
 	flags.Int64Var(&o.minMs, "min-ms", 200, "measure at least this long")
 	flags.IntVar(&o.n, "n", 10000, "goroutines of a memory row")
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:0", "address of the echo server")
+	flags.StringVar(&o.dir, "dir", ".", "folder of the file server")
 	if err := flags.Parse(os.Args[2:]); err != nil {
 		os.Exit(2)
 	}

@@ -37,6 +37,7 @@ struct spg_shard_stats {
 	uint64_t stacks_cached; /* now */
 	uint64_t migrations_in_flight; /* stays 0 */
 	uint64_t blocking_threads, blocking_queued, blocking_done, overloaded;
+	uint64_t calls, calls_overloaded, calls_timed_out, calls_canceled, calls_closed;
 	uint64_t spawned_foreign; /* of spawned: by plain threads; total only */
 	uint64_t spawned_pinned; /* of the others: pinned to a shard */
 	uint64_t runnable_local; /* in queues thieves do not see, when the last pass began */

@@ -46,6 +46,7 @@ typedef struct spg_config {
 	unsigned blocking_min;	      /* [0] threads the blocking pool keeps; at most blocking_max */
 	unsigned blocking_max;	      /* [64] threads it may have; 1 to 4096 */
 	unsigned blocking_queue;      /* [65536] jobs that may wait for one; from 1 */
+	uint64_t calls_max;	      /* [65536] of spg_call in flight; more are refused */
 	int64_t stall_ns;	      /* [10 ms] a coroutine that computes longer is a stall */
 	int kick_signal;	      /* [SIGURG] sent to a stalled shard's thread; 0: off */
 	bool overflow_report;	      /* [true] a handler for SIGSEGV and SIGBUS that names overflown stacks */

@@ -1,0 +1,48 @@
+/*
+ * Reads that the page cache answers, without the ring: one system call that never waits for a disk
+ * (preadv2 with RWF_NOWAIT) instead of an operation, a park and a switch. What is not there is read
+ * on the ring.
+ *
+ * PC1 Only what cannot wait: regular files without O_DIRECT, at most 64 KiB (a copy of some us).
+ * PC2 A miss costs about 6 us in vain. So a file that missed is read on the ring for some time
+ *     (SPG__FDKIND_COLD), and a file whose file system has no such reads for good.
+ * PC3 The loop that reads on and on lets others run: every sixteenth read yields.
+ */
+#ifndef SPG__IO_CACHED_H
+#define SPG__IO_CACHED_H
+
+#include "io/fdkind.h"
+
+#include <sys/types.h>
+
+#define SPG__CACHED_BYTES_MAX ((size_t)64 << 10)
+
+bool spg__cached_try_slow(int fd);
+
+/* May it be read so (PC1, PC2)? After spg__fdkind_is_socket or _is_stream: they learn. */
+static inline bool spg__cached_try(int fd, size_t len)
+{
+	uint8_t kind;
+
+	if ((size_t)(unsigned)fd >= SPG__FDKINDS)
+		return false;
+	/* relaxed: a hint. */
+	kind = atomic_load_explicit(&spg__fdkinds[fd], memory_order_relaxed);
+	if (kind < SPG__FDKIND_CACHED || len > SPG__CACHED_BYTES_MAX)
+		return false;
+	return kind == SPG__FDKIND_CACHED || spg__cached_try_slow(fd);
+}
+
+/*
+ * true: *done is the call's result. false: the ring has to go on, *done bytes were read. Offset -1:
+ * the file's position.
+ */
+bool spg__cached_read(int fd, char *buf, unsigned len, off_t offset, ssize_t *done);
+
+/* The result of the whole: what moved is reported. */
+static inline ssize_t spg__cached_rest(ssize_t done, int res)
+{
+	return done == 0 || res >= 0 ? done + res : done;
+}
+
+#endif
