@@ -71,7 +71,7 @@ static const struct field {
 	FIELD(steal_scans, COUNTER, "Queues of others looked at."),
 	FIELD(steals_not_worth, COUNTER, "Queues that had less than a move costs."),
 	FIELD(steals_failed_streak_max, GAUGE, "Most attempts in a row that found nothing."),
-	FIELD(timeouts, COUNTER, "Waits that a deadline ended, sleeps among them."),
+	FIELD(timeouts, COUNTER, "Times a deadline was found to have passed, ends of sleeps among them."),
 #undef FIELD
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))

@@ -39,20 +39,13 @@ int spg__wait_begin_uncancelable(struct spg__wait *wait, enum spg__reason reason
 	return 0;
 }
 
-static spg__noinline int ended(int err)
-{
-	struct spg__shard *shard = spg__shard_self();
-
-	if (err == -ETIMEDOUT && shard != NULL)
-		spg__count(&shard->counters.timeouts);
-	return err;
-}
-
 /* Has one of the ends come? Starts the timer for the nearest deadline the first time. */
 static spg__noinline int deadline_err(struct spg__wait *wait)
 {
-	if (spg__clock_ns() >= wait->deadline_ns)
-		return ended(-ETIMEDOUT);
+	if (spg__clock_ns() >= wait->deadline_ns) {
+		spg__count_timeout();
+		return -ETIMEDOUT;
+	}
 	if (wait->armed || wait->waiter->kind != SPG__WAITER_CORO)
 		return 0;
 	wait->armed = true;
@@ -66,7 +59,7 @@ int spg__wait_check(struct spg__wait *wait)
 	int err = wait->cancelable ? spg__waiter_err(wait->waiter) : 0;
 
 	if (spg__unlikely(err < 0))
-		return ended(err);
+		return err;
 	return spg__likely(wait->deadline_ns == SPG__NEVER) ? 0 : deadline_err(wait);
 }
 
