@@ -8,7 +8,6 @@
 int spg__multi_open(struct spg__multi *multi, int fd, void (*drop)(int32_t res),
 		    void (*prep)(struct io_uring_sqe *sqe, void *arg), void *arg)
 {
-	struct spg__trace_ring *trace;
 	struct spg__op op;
 	int err;
 
@@ -29,9 +28,7 @@ int spg__multi_open(struct spg__multi *multi, int fd, void (*drop)(int32_t res),
 	op.coro->pin = (int16_t)op.ring->shard->id;
 	atomic_store_explicit(&op.coro->op_shard, -1, memory_order_relaxed);
 	multi->armed = true;
-	trace = spg__trace_of(op.ring->shard);
-	if (spg__unlikely(trace != NULL))
-		spg__trace_submit(trace, op.sqe);
+	spg__trace_submit(op.ring->shard, op.sqe);
 	spg__ring_begun(op.ring);
 	spg__ring_filled(op.ring);
 	spg__wait_end(&op.wait);

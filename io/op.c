@@ -119,14 +119,12 @@ static spg__noinline int failed(int res, int ended)
 
 int spg__op_wait(struct spg__op *op)
 {
-	struct spg__trace_ring *trace;
 	int ended, res;
 
 	op->sqe->user_data = (uint64_t)(uintptr_t)op;
-	SPG__PROBE4(op_submit, op, op->coro->id, op->sqe->opcode, op->sqe->fd);
-	trace = spg__trace_of(op->ring->shard);
-	if (spg__unlikely(trace != NULL))
-		spg__trace_submit(trace, op->sqe);
+	SPG__PROBE3(op_submit, op, op->sqe->opcode, op->sqe->fd);
+	if (spg__unlikely(spg__trace_of(op->ring->shard) != NULL))
+		spg__trace_submit(op->ring->shard, op->sqe);
 	spg__ring_begun(op->ring);
 	spg__ring_filled(op->ring);
 	ended = await(op);

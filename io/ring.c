@@ -278,6 +278,19 @@ static unsigned hand_in(struct spg__ring *ring, unsigned *flags)
 	return 0;
 }
 
+/* Time 0: it is about to park, which is the next record. */
+spg__noinline void spg__trace_submit(struct spg__shard *shard, const struct io_uring_sqe *sqe)
+{
+	struct spg__trace_ring *trace = spg__trace_of(shard);
+	uint64_t first;
+
+	_Static_assert(offsetof(struct io_uring_sqe, fd) == 4, "opcode and descriptor in 8 bytes");
+	if (trace == NULL)
+		return;
+	memcpy(&first, sqe, sizeof(first));
+	spg__trace_put_at(trace, 0, SPG__TRACE_SUBMIT, sqe->user_data, first);
+}
+
 void spg__ring_submit(struct spg__ring *ring)
 {
 	unsigned flags = 0, n = hand_in(ring, &flags);

@@ -19,8 +19,6 @@
 #include "io/features.h"
 #include "sched/trace.h"
 
-#include <string.h>
-
 #define SPG__UD_IGNORE 2u
 #define SPG__UD_WAKE 4u
 #define SPG__UD_EVENT 6u
@@ -106,21 +104,14 @@ static inline void spg__ring_filled(struct spg__ring *ring)
 	io_uring_smp_store_release(ring->uring.sq.ktail, ring->uring.sq.sqe_tail);
 }
 
-/* The SQE is whole, and the running coroutine's. Time 0: it is about to park, which is the next record. */
-static inline void spg__trace_submit(struct spg__trace_ring *trace, const struct io_uring_sqe *sqe)
-{
-	uint64_t first;
-
-	_Static_assert(offsetof(struct io_uring_sqe, fd) == 4, "opcode and descriptor in 8 bytes");
-	memcpy(&first, sqe, sizeof(first));
-	spg__trace_put_at(trace, 0, SPG__TRACE_SUBMIT, sqe->user_data, first);
-}
+/* Tells the trace, when one goes on: the SQE is whole, and the running coroutine's. */
+void spg__trace_submit(struct spg__shard *shard, const struct io_uring_sqe *sqe);
 
 /* One more operation is in flight, or one less. */
 static inline void spg__ring_begun(struct spg__ring *ring)
 {
 	/* release [N-a]: the operation's fields, for a watchdog that reaps; the kernel orders them, too. */
-	atomic_store_explicit(&ring->begun, spg__count_read(&ring->begun) + 1, memory_order_release);
+	spg__count_release(&ring->begun);
 }
 
 static inline void spg__ring_ended(struct spg__ring *ring)

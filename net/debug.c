@@ -36,7 +36,6 @@
 
 int64_t spg__debug_request_ns = 10 * SPG_SEC;
 
-
 static const char index_text[] = "spg\n\n"
 				 "/stats             counters, JSON\n"
 				 "/metrics           counters, Prometheus\n"

@@ -131,7 +131,7 @@ static void tell_caller(void)
 	struct spg__shard *self = spg__shard_self();
 
 	if (self != NULL && self->current != NULL)
-		spg__trace_run(spg__trace_of(self), SPG__REASON_NONE, SPG__TRACE_FROM_LOOP, self->current);
+		spg__trace_run(spg__trace_of(self), NULL, SPG__COMMIT_PARK, self->current);
 }
 
 /* In a runtime that stays (TC2), with the state STARTING. */

@@ -298,16 +298,28 @@ void spg__moving_leave(struct spg__waiter *w, struct spg__moving *moving)
 	spg__waiter_update(w);
 }
 
+void spg__count_timeout(void)
+{
+	struct spg__shard *shard = spg__shard_self();
+
+	if (shard != NULL)
+		spg__count(&shard->counters.timeouts);
+}
+
 spg__noinline int spg__waiter_err_slow(struct spg__waiter *w)
 {
 	struct spg__ctx *ctx = w->canceler;
 	int state = ctx != NULL ? atomic_load_explicit(&ctx->state, memory_order_seq_cst) : 0;
 
+	if (state == -ETIMEDOUT || (state == 0 && w->deadline_ns < SPG__MOVABLE && spg__clock_ns() >= w->deadline_ns)) {
+		spg__count_timeout();
+		return -ETIMEDOUT;
+	}
 	if (state != 0)
 		return state;
-	if (w->deadline_ns < SPG__MOVABLE && spg__clock_ns() >= w->deadline_ns)
-		return -ETIMEDOUT;
 	state = moving_err(w);
+	if (state == -ETIMEDOUT)
+		spg__count_timeout();
 	if (state != 0)
 		return state;
 	/* relaxed: stored before an unpark (P4), or stale, and then seen at the next park. A shield holds it back. */

@@ -124,6 +124,8 @@ static inline int spg__ctx_state(struct spg__ctx *ctx)
 
 /* Slow half of spg__waiter_err: something may have ended. */
 int spg__waiter_err_slow(struct spg__waiter *w);
+/* A call found that its deadline has passed. */
+void spg__count_timeout(void);
 
 /* What ends the waiter's calls now: 0, -ECANCELED or -ETIMEDOUT; scopes and shields counted. */
 static inline int spg__waiter_err(struct spg__waiter *w)

@@ -39,22 +39,15 @@ int spg__wait_begin_uncancelable(struct spg__wait *wait, enum spg__reason reason
 	return 0;
 }
 
-static spg__noinline int ended(int err)
-{
-	struct spg__shard *shard = spg__shard_self();
-
-	if (err == -ETIMEDOUT && shard != NULL)
-		spg__count(&shard->counters.timeouts);
-	return err;
-}
-
 /* Has one of the ends come? The timer is for the nearest deadline, which may have moved (C7). */
 static spg__noinline int deadline_err(struct spg__wait *wait)
 {
 	int64_t deadline_ns = spg__wait_deadline(wait);
 
-	if (deadline_ns != SPG__NEVER && spg__clock_ns() >= deadline_ns)
-		return ended(-ETIMEDOUT);
+	if (deadline_ns != SPG__NEVER && spg__clock_ns() >= deadline_ns) {
+		spg__count_timeout();
+		return -ETIMEDOUT;
+	}
 	if (wait->waiter->kind != SPG__WAITER_CORO || (wait->armed && wait->timer.node.when_ns == deadline_ns))
 		return 0;
 	spg__wait_disarm(wait);
@@ -71,7 +64,7 @@ int spg__wait_check(struct spg__wait *wait)
 	int err = wait->cancelable ? spg__waiter_err(wait->waiter) : 0;
 
 	if (spg__unlikely(err < 0))
-		return ended(err);
+		return err;
 	return spg__likely(wait->deadline_ns == SPG__NEVER) ? 0 : deadline_err(wait);
 }
 

@@ -205,12 +205,24 @@ static void endless_read(void *arg)
 	T_ERR(spg_read(endless_pipe[0], &byte, 1), -ECANCELED);
 }
 
+static bool in_flight(void)
+{
+	spg_stats_t *s = malloc(sizeof(*s));
+	bool any;
+
+	T_OK(s != NULL);
+	T_EQ(spg_stats(s), 0);
+	any = s->total.inflight > 0;
+	free(s);
+	return any;
+}
+
 static int unstopped_main(void *arg)
 {
 	T_EQ(spg_pipe2(endless_pipe, O_CLOEXEC), 0);
 	T_EQ(spg_trace_start(*(int *)arg), 0);
 	T_EQ(spg_go(endless_read, NULL), 0);
-	T_EQ(spg_sleep(2 * SPG_MS), 0);
+	T_UNTIL(in_flight());
 	return 0;
 }
 
@@ -241,7 +253,7 @@ static int in_flight_main(void *arg)
 	T_EQ(spg_pipe2(endless_pipe, O_CLOEXEC), 0);
 	T_EQ(spg_trace_start(*(int *)arg), 0);
 	T_EQ(spg_go(endless_read, NULL), 0);
-	T_EQ(spg_sleep(2 * SPG_MS), 0);
+	T_UNTIL(in_flight());
 	T_EQ(pthread_create(&thread, NULL, stop_in_flight, NULL), 0);
 	T_EQ(pthread_join(thread, NULL), 0);
 	return 0;

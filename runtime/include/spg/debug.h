@@ -50,7 +50,7 @@ struct spg_shard_stats {
 	uint64_t steal_scans;	 /* queues of others looked at */
 	uint64_t steals_not_worth; /* of these: had something, but less than a move costs */
 	uint64_t steals_failed_streak_max; /* attempts in a row that found nothing; in total the largest */
-	uint64_t timeouts;	 /* waits a deadline ended, sleeps among them */
+	uint64_t timeouts;	 /* times a deadline was found to have passed, ends of sleeps among them */
 };
 
 /* How shards steal: what spg_config said. */
