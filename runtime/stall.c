@@ -51,11 +51,6 @@ bool spg__stall_conf(const spg_config *cfg)
 	return st.fn != NULL || st.print;
 }
 
-static int write_stderr(int fd, const void *data, size_t len)
-{
-	return write(fd, data, len) < 0 ? -errno : 0;
-}
-
 struct text {
 	struct spg__out out;
 	struct spg__symbols symbols;
@@ -69,7 +64,7 @@ static void print(const spg_stall *stall)
 	if (text == NULL)
 		return;
 	text->out.fd = STDERR_FILENO;
-	text->out.write = write_stderr;
+	text->out.write = spg__dump_write_plain;
 	spg__symbols_init(&text->symbols);
 	spg__out_printf(&text->out, "spg: stall: coroutine %llu", (unsigned long long)stall->id);
 	if (stall->name[0] != '\0') {
