@@ -586,6 +586,36 @@ static void storm_parent(void *arg)
 	storm->live--;
 }
 
+static int count_of(const char *text, const char *what)
+{
+	int n = 0;
+
+	for (const char *found = text; (found = strstr(found, what)) != NULL; found++)
+		n++;
+	return n;
+}
+
+/*
+ * Resting children are at their yield, as deep as their ids say, or about to begin: another
+ * trace is made of two moments. Returns how many were at their yield.
+ */
+static int storm_check(const char *text)
+{
+	int yielding = 0;
+
+	for (const char *head = text; (head = strstr(head, "\ncoroutine ")) != NULL; head++) {
+		char *entry = entry_of(head, head);
+		int deep = count_of(entry, "\tstorm_deep+"), id = atoi(entry + 11);
+
+		if (strstr(entry, " [runnable") == NULL || strstr(entry, "\tfunction storm_child ") == NULL)
+			continue;
+		if (deep != 0 && (deep != id % 12 + 1 || count_of(entry, "\tstorm_child+") != 1))
+			t_fail(__FILE__, __LINE__, "a trace of two moments: %s", entry);
+		yielding += deep != 0;
+	}
+	return yielding;
+}
+
 /* Goal: dumps while coroutines are born, run and end are whole, and nothing crashes. */
 START_TEST(stress_dumps_in_a_storm)
 {
@@ -593,7 +623,7 @@ START_TEST(stress_dumps_in_a_storm)
 	int64_t until = t_now_ns() + (longer != NULL ? atoi(longer) : 1) * SPG_SEC;
 	spg_config cfg = t_config((unsigned)_i);
 	struct storm storm = { 0 };
-	int dumps = 0;
+	int dumps = 0, yielding = 0;
 
 	T_EQ(spg_start(&cfg), 0);
 	storm.ping = spg_chan_new(sizeof(int), 4);
@@ -605,8 +635,10 @@ START_TEST(stress_dumps_in_a_storm)
 		char *text = dump_to_text();
 
 		ids_are_unique(text);
+		yielding += storm_check(text);
 		free(text);
 	}
+	fprintf(stderr, "%d dumps, %d traces checked\n", dumps, yielding);
 	storm.end = true;
 	T_UNTIL(storm.live == 0);
 	T_EQ(spg_stop(), 0);
