@@ -233,8 +233,7 @@ struct spg__dump *spg__dump_collect(void)
 	return dump;
 }
 
-/* Of a plain thread, which may wait itself, and must not depend on anything. */
-static int write_plain(int fd, const void *data, size_t len)
+int spg__dump_write_plain(int fd, const void *data, size_t len)
 {
 	const char *at = data;
 
@@ -252,7 +251,7 @@ static int write_plain(int fd, const void *data, size_t len)
 	return 0;
 }
 
-int spg_dump(int fd)
+int spg__dump(int fd, int (*write)(int fd, const void *data, size_t len))
 {
 	struct spg__shard *self = spg__shard_self();
 	struct spg__dump *dump;
@@ -266,10 +265,18 @@ int spg_dump(int fd)
 	if (dump == NULL)
 		return -ENOMEM;
 	dump->out.fd = fd;
-	dump->out.write = spg__coro_self() != NULL ? spg__out_write : write_plain;
+	dump->out.write = write;
 	spg__dump_text(dump);
 	spg__out_flush(&dump->out);
 	err = dump->out.err;
 	spg__dump_free(dump);
 	return err;
+}
+
+int spg_dump(int fd)
+{
+	/* A shard's loop itself cannot park. */
+	bool loop = spg__shard_self() != NULL && spg__coro_self() == NULL;
+
+	return spg__dump(fd, loop ? spg__dump_write_plain : spg__out_write);
 }

@@ -61,6 +61,12 @@ struct spg__dump {
 	uint32_t *order, *rank;
 };
 
+/* spg_dump with a writer of one's own. */
+int spg__dump(int fd, int (*write)(int fd, const void *data, size_t len));
+
+/* One for threads of ours, which have SIGPIPE blocked: write(2) alone, and no part of the library. */
+int spg__dump_write_plain(int fd, const void *data, size_t len);
+
 /* NULL: no memory. The runtime is held while it collects. */
 struct spg__dump *spg__dump_collect(void);
 void spg__dump_free(struct spg__dump *dump);

@@ -1,8 +1,7 @@
 #include "runtime/dump_signal.h"
 
+#include "runtime/dump.h"
 #include "sched/deadlock.h"
-
-#include <spg/debug.h>
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -57,7 +56,7 @@ static void *dump_main(void *arg)
 		if (atomic_load_explicit(&ds.ending, memory_order_relaxed))
 			return NULL;
 		/* Whom would one tell that stderr cannot be written? */
-		(void)spg_dump(STDERR_FILENO);
+		(void)spg__dump(STDERR_FILENO, spg__dump_write_plain);
 	}
 }
 

@@ -1,7 +1,6 @@
 #include "runtime/stall.h"
 
 #include "coro/alloc.h"
-#include "coro/clock.h"
 #include "runtime/dump.h"
 #include "sched/sample.h"
 
@@ -38,11 +37,6 @@ bool spg__stall_conf(const spg_config *cfg, bool print)
 	return st.fn != NULL || st.print;
 }
 
-static int write_stderr(int fd, const void *data, size_t len)
-{
-	return write(fd, data, len) < 0 ? -errno : 0;
-}
-
 struct text {
 	struct spg__out out;
 	struct spg__symbols symbols;
@@ -56,7 +50,7 @@ static void print(const spg_stall *stall)
 	if (text == NULL)
 		return;
 	text->out.fd = STDERR_FILENO;
-	text->out.write = write_stderr;
+	text->out.write = spg__dump_write_plain;
 	spg__symbols_init(&text->symbols);
 	spg__out_printf(&text->out, "spg: stall: coroutine %llu", (unsigned long long)stall->id);
 	if (stall->name[0] != '\0') {
@@ -77,9 +71,10 @@ static void print(const spg_stall *stall)
 }
 
 /* Is it time? A stall is told again when it has lasted twice as long. */
-static bool due(int shard, int64_t began_ns, int64_t ns, int64_t now_ns)
+static bool due(int shard, int64_t began_ns, int64_t now_ns)
 {
 	bool new = began_ns != st.last[shard].began_ns, tell = now_ns >= st.next_ns;
+	int64_t ns = now_ns - began_ns;
 
 	if (!new && (ns < 2 * st.last[shard].ns || !tell))
 		return false;
@@ -98,17 +93,20 @@ static bool due(int shard, int64_t began_ns, int64_t ns, int64_t now_ns)
 	return true;
 }
 
-void spg__stall_tell(struct spg__shard *shard, int64_t ns)
+void spg__stall_tell(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns)
 {
 	struct spg__coro *coro = spg__look_current(shard);
 	struct spg__look look;
 	struct spg__sample sample = { 0 };
-	spg_stall stall = { .shard = shard->id, .running_ns = ns };
-	int64_t now_ns = spg__clock_ns();
+	spg_stall stall = { .shard = shard->id, .running_ns = now_ns - pass_ns };
 
-	/* Without a coroutine the loop itself has no CPU. relaxed: coarse. */
+	/*
+	 * Without a coroutine the loop itself has no CPU. In a new pass it is over, and `coro` may be
+	 * another. relaxed: a pass is begun before its first coroutine, and is no order for anything else.
+	 */
 	if (coro == NULL || !spg__look(coro, &look) ||
-	    !due(shard->id, atomic_load_explicit(&shard->pass_ns, memory_order_relaxed), ns, now_ns))
+	    atomic_load_explicit(&shard->pass_ns, memory_order_relaxed) != pass_ns ||
+	    !due(shard->id, pass_ns, now_ns))
 		return;
 	if (!spg__sample(shard, st.kick_signal, SAMPLE_NS, &sample) || sample.id != look.id)
 		sample.depth = 0;

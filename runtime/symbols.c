@@ -186,7 +186,7 @@ static bool find_in(const struct spg__module *m, const ElfW(Shdr) *table, const 
 	return false;
 }
 
-void spg__symbols_find(struct spg__symbols *symbols, const void *pc, struct spg__symbol *out)
+static void look_up(struct spg__symbols *symbols, const void *pc, struct spg__symbol *out)
 {
 	struct spg__module *m = module_of(symbols, (uintptr_t)pc);
 	const ElfW(Ehdr) *eh = m != NULL ? header(m) : NULL;
@@ -205,4 +205,15 @@ void spg__symbols_find(struct spg__symbols *symbols, const void *pc, struct spg_
 		    find_in(m, &sh[i], &sh[sh[i].sh_link], out->file_addr, out))
 			return;
 	}
+}
+
+void spg__symbols_find(struct spg__symbols *symbols, const void *pc, struct spg__symbol *out)
+{
+	size_t at = ((uintptr_t)pc * 0x9E3779B97F4A7C15u) >> 40 & (SPG__SYMBOLS_FOUND - 1);
+
+	if (symbols->found[at].pc != pc) {
+		look_up(symbols, pc, &symbols->found[at].symbol);
+		symbols->found[at].pc = pc;
+	}
+	*out = symbols->found[at].symbol;
 }

@@ -10,6 +10,7 @@
 
 #define SPG__MODULES_MAX 128
 #define SPG__MODULE_PATH_MAX 512
+#define SPG__SYMBOLS_FOUND 2048
 
 /* An executable mapping of a file. */
 struct spg__module {
@@ -20,13 +21,6 @@ struct spg__module {
 	const char *elf;
 	size_t elf_bytes;
 	bool tried;
-};
-
-struct spg__symbols {
-	unsigned count;
-	/* There were more; their addresses stay without names. */
-	bool full;
-	struct spg__module modules[SPG__MODULES_MAX];
 };
 
 struct spg__symbol {
@@ -40,7 +34,19 @@ struct spg__symbol {
 	uint64_t file_addr;
 };
 
-/* The mappings of now. The caller's memory: it is large. */
+struct spg__symbols {
+	unsigned count;
+	/* There were more; their addresses stay without names. */
+	bool full;
+	struct spg__module modules[SPG__MODULES_MAX];
+	/* What was found, by address: tables are long, and traces much alike. */
+	struct {
+		const void *pc;
+		struct spg__symbol symbol;
+	} found[SPG__SYMBOLS_FOUND];
+};
+
+/* The mappings of now. The caller's memory: it is large, and all zero before. */
 void spg__symbols_init(struct spg__symbols *symbols);
 void spg__symbols_fini(struct spg__symbols *symbols);
 

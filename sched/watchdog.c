@@ -179,7 +179,7 @@ static void help(struct spg__shard *shard, int64_t now)
 	if (spg__sched.stealing && helper_there(shard, now))
 		bring_out(shard, now);
 	if (dog.conf.stalled != NULL)
-		dog.conf.stalled(shard, now - atomic_load_explicit(&shard->pass_ns, memory_order_relaxed));
+		dog.conf.stalled(shard, dog.seen[shard->id].pass_ns, now);
 	spg__shard_leave_foreign();
 }
 

@@ -367,6 +367,79 @@ START_TEST(a_hundred_thousand_take_less_than_two_seconds)
 }
 END_TEST
 
+/* Two functions in the order of the bits: a trace of its own for each number. */
+static inline int step(unsigned bits, int left, spg_chan *c);
+
+static __attribute__((noinline)) int bit_clear(unsigned bits, int left, spg_chan *c)
+{
+	volatile int sum = step(bits, left, c); /* no tail call */
+
+	return sum;
+}
+
+static __attribute__((noinline)) int bit_set(unsigned bits, int left, spg_chan *c)
+{
+	volatile int sum = step(bits, left, c);
+
+	return sum + 1;
+}
+
+static inline __attribute__((always_inline)) int step(unsigned bits, int left, spg_chan *c)
+{
+	if (left == 0)
+		return spg_chan_recv(c, NULL);
+	return bits & 1 ? bit_set(bits >> 1, left - 1, c) : bit_clear(bits >> 1, left - 1, c);
+}
+
+#define BITS 12
+
+struct numbered {
+	spg_chan *c;
+	unsigned number;
+};
+
+static void wait_numbered(void *arg)
+{
+	struct numbered *n = arg;
+
+	T_EQ(step(n->number, BITS, n->c), -EPIPE + __builtin_popcount(n->number));
+	at.ended++;
+}
+
+static int numbered_main(void *arg)
+{
+	struct numbered n = { .c = spg_chan_new(0, 0) };
+	int64_t start;
+	char *text;
+
+	(void)arg;
+	memset(&at, 0, sizeof(at));
+	for (; n.number < 1 << BITS; n.number++)
+		T_EQ(spg_go_copy(wait_numbered, &n, sizeof(n)), 0);
+	T_UNTIL(parked() == 1 << BITS);
+	start = t_now_ns();
+	text = dump_to_text();
+	if (!t_sanitized())
+		T_OK(t_now_ns() - start < 2 * SPG_SEC);
+	/* And main. */
+	T_EQ(entries_of(text), (1 << BITS) + 1);
+	ids_are_unique(text);
+	free(text);
+	T_EQ(spg_chan_close(n.c), 0);
+	T_UNTIL(at.ended == 1 << BITS);
+	spg_chan_unref(n.c);
+	return 0;
+}
+
+/* Goal: thousands of traces that differ are thousands of entries, in less than 2 s. */
+START_TEST(different_traces_are_different_entries)
+{
+	if (t_tsan())
+		T_SKIP("ThreadSanitizer has no fibers for so many");
+	t_run(2, numbered_main, NULL);
+}
+END_TEST
+
 static int new_main(void *arg)
 {
 	spg_attr attr = SPG_ATTR_INIT;
@@ -513,6 +586,36 @@ static void storm_parent(void *arg)
 	storm->live--;
 }
 
+static int count_of(const char *text, const char *what)
+{
+	int n = 0;
+
+	for (const char *found = text; (found = strstr(found, what)) != NULL; found++)
+		n++;
+	return n;
+}
+
+/*
+ * Resting children are at their yield, as deep as their ids say, or about to begin: another
+ * trace is made of two moments. Returns how many were at their yield.
+ */
+static int storm_check(const char *text)
+{
+	int yielding = 0;
+
+	for (const char *head = text; (head = strstr(head, "\ncoroutine ")) != NULL; head++) {
+		char *entry = entry_of(head, head);
+		int deep = count_of(entry, "\tstorm_deep+"), id = atoi(entry + 11);
+
+		if (strstr(entry, " [runnable") == NULL || strstr(entry, "\tfunction storm_child ") == NULL)
+			continue;
+		if (deep != 0 && (deep != id % 12 + 1 || count_of(entry, "\tstorm_child+") != 1))
+			t_fail(__FILE__, __LINE__, "a trace of two moments: %s", entry);
+		yielding += deep != 0;
+	}
+	return yielding;
+}
+
 /* Goal: dumps while coroutines are born, run and end are whole, and nothing crashes. */
 START_TEST(stress_dumps_in_a_storm)
 {
@@ -520,7 +623,7 @@ START_TEST(stress_dumps_in_a_storm)
 	int64_t until = t_now_ns() + (longer != NULL ? atoi(longer) : 1) * SPG_SEC;
 	spg_config cfg = t_config((unsigned)_i);
 	struct storm storm = { 0 };
-	int dumps = 0;
+	int dumps = 0, yielding = 0;
 
 	T_EQ(spg_start(&cfg), 0);
 	storm.ping = spg_chan_new(sizeof(int), 4);
@@ -532,8 +635,10 @@ START_TEST(stress_dumps_in_a_storm)
 		char *text = dump_to_text();
 
 		ids_are_unique(text);
+		yielding += storm_check(text);
 		free(text);
 	}
+	fprintf(stderr, "%d dumps, %d traces checked\n", dumps, yielding);
 	storm.end = true;
 	T_UNTIL(storm.live == 0);
 	T_EQ(spg_stop(), 0);
@@ -582,9 +687,13 @@ END_TEST
 static int errors_main(void *arg)
 {
 	spg_ctx *ctx = spg_ctx_new(NULL), *before;
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), fds[2];
 
 	(void)arg;
+	T_EQ(pipe2(fds, O_CLOEXEC), 0);
+	close(fds[0]);
+	T_ERR(spg_dump(fds[1]), -EPIPE);
+	close(fds[1]);
 	T_ERR(spg_dump(-1), -EBADF);
 	T_ERR(spg_dump(fd), -EBADF);
 	close(fd);
@@ -599,9 +708,19 @@ static int errors_main(void *arg)
 /* Goal: the errors of the header. */
 START_TEST(errors_are_told)
 {
+	int fds[2];
+
 	T_ERR(spg_dump(1), -ESRCH);
 	t_run(1, errors_main, NULL);
 	T_ERR(spg_dump(1), -ESRCH);
+	T_EQ(spg_start(NULL), 0);
+	T_ERR(spg_dump(-1), -EBADF);
+	/* No signal either. */
+	T_EQ(pipe2(fds, O_CLOEXEC), 0);
+	close(fds[0]);
+	T_ERR(spg_dump(fds[1]), -EPIPE);
+	close(fds[1]);
+	T_EQ(spg_stop(), 0);
 }
 END_TEST
 
@@ -635,7 +754,7 @@ START_TEST(addr2line_takes_the_addresses)
 END_TEST
 
 T_MAIN(T_SHARDS(every_wait_is_told_with_what_it_waits_on), T_SHARDS(a_thousand_at_the_same_place_are_one_entry),
-       T_TEST(a_hundred_thousand_take_less_than_two_seconds), T_TEST(one_that_never_ran_is_new),
+       T_TEST(a_hundred_thousand_take_less_than_two_seconds), T_TEST(different_traces_are_different_entries), T_TEST(one_that_never_ran_is_new),
        T_SHARDS(shards_that_are_stuck_tell_where), T_SHARDS(shards_that_are_stuck_are_told_without_the_kick),
        T_SHARDS(stress_dumps_in_a_storm), T_SHARDS(a_reader_on_the_same_shard_gets_the_dump),
        T_TEST(errors_are_told), T_TEST(addr2line_takes_the_addresses))

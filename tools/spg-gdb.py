@@ -98,8 +98,18 @@ class Coroutine:
         if self.shard is not None:
             return f"running, shard {self.shard}"
         if self.parked:
-            return f"{self.layout.reasons[self.reason]} {self.object:#x}"
+            return self.layout.reasons[self.reason] + self.waits_on()
         return "new" if self.new else "runnable"
+
+    def waits_on(self):
+        """What the word `object` says, by the reason: a descriptor, a number, a time, or an address."""
+        reason = self.layout.reasons[self.reason]
+        if reason in ("I/O", "close"):
+            fd = self.object & 0xffffffff
+            return f", fd {fd}" if fd < 1 << 31 else ""
+        if reason == "select":
+            return f", {self.object} cases"
+        return "" if reason == "sleep" or self.object == 0 else f" {self.object:#x}"
 
     def title(self):
         name = f' "{self.name}"' if self.name else ""

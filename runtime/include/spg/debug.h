@@ -244,11 +244,12 @@ SPG_API int spg_debug_serve(const char *address);
  * Return: 0, or
  *   -ESRCH   no runtime is running
  *   -ENOMEM  no memory
- *   -ECANCELED, -ETIMEDOUT  in a coroutine: its context ended; a part may have been written
+ *   -ECANCELED, -ETIMEDOUT  the context ended; a part may have been written
  *   other    the errno of write(2); a part may have been written
- * Cancellation: while a coroutine writes. Threads: any; a coroutine parks to write and may
- * resume on another thread. Allocates: until it returns, by mmap(2), 130 bytes for each
- * coroutine. Source: Go's runtime.Stack. Since: 0.1.
+ * Cancellation: while it writes. Threads: any; a coroutine parks to write and may resume on
+ * another thread. It collects first, about 1.5 us for each coroutine, without a pause.
+ * Allocates: until it returns, by mmap(2), some 70 bytes for each coroutine and 350 for
+ * each entry. Source: Go's runtime.Stack. Since: 0.1.
  */
 SPG_API int spg_dump(int fd);
 
