@@ -15,6 +15,11 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 
+# Of the same family, for the tests in C++.
+ifeq ($(origin CXX),default)
+CXX := $(if $(findstring clang,$(notdir $(CC))),clang++,g++)
+endif
+
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SUFFIXES:
 .SECONDARY:
@@ -44,6 +49,9 @@ override CPPFLAGS += -DSPG__DEBUG
 endif
 override CFLAGS := -std=gnu11 $(OPT) -g -fno-omit-frame-pointer -fstack-clash-protection \
 	-fvisibility=hidden $(WARN) $(SAN_FLAGS) $(CFLAGS)
+# What users' compilers may be told; warnings are errors always, for they are in the headers.
+CXX_FLAGS := -std=c++17 $(OPT) -g -fno-omit-frame-pointer -Wall -Wextra -pedantic -Wshadow -Wundef -Werror \
+	$(SAN_FLAGS)
 override LDFLAGS := $(SAN_FLAGS) $(LDFLAGS)
 COMPILE := $(CC) $(CPPFLAGS) $(CFLAGS)
 LINK := $(CC) $(CFLAGS) $(LDFLAGS)
@@ -79,7 +87,9 @@ HTTPD_OBJS := $(call objects,tools/httpd/*.c)
 # `make test T=chan` runs test/test_chan.c alone.
 T ?= *
 TEST_OBJS := $(call objects,$(T:%=test/test_%.c))
-TEST_BINS := $(TEST_OBJS:.o=)
+CXX_OBJS := $(patsubst %.cc,$(B)/%.o,$(sort $(wildcard $(T:%=test/test_%.cc))))
+CXX_BINS := $(CXX_OBJS:.o=)
+TEST_BINS := $(TEST_OBJS:.o=) $(CXX_BINS)
 TEST_SCRIPTS := $(patsubst test/%.py,$(B)/test/%,$(sort $(wildcard $(T:%=test/test_%.py))))
 # Model checkers: programs of their own, without the library.
 MODEL_OBJS := $(call objects,test/model_*.c)
@@ -143,6 +153,11 @@ $(LLHTTP_OBJS): $(B)/llhttp/%.o: $(B)/flags
 $(HTTPD_OBJS): override CPPFLAGS += -I/usr/share/include
 $(B)/httpd $(B)/httpd_pthread: $(LLHTTP_OBJS)
 $(B)/httpd_pthread: $(filter-out $(B)/tools/httpd/calls.o,$(HTTPD_OBJS))
+
+$(CXX_OBJS): $(B)/%.o: %.cc $(B)/spg_probe.h
+	@mkdir -p $(@D)
+	$(call Q,CXX )$(CXX) $(CPPFLAGS) $(CXX_FLAGS) -MMD -MP -c $< -o $@
+$(CXX_BINS): LINK = $(CXX) $(CXX_FLAGS) $(LDFLAGS)
 
 $(TEST_BINS): %: %.o $(B)/test/t.o $(B)/libspg.a
 	$(call Q,LINK)$(LINK) -o $@ $^ $(LIBS) $(CHECK_LIBS)
@@ -223,4 +238,4 @@ uninstall:
 clean:
 	rm -rf $(B)
 
--include $(patsubst %.o,%.d,$(OBJS) $(TOOL_OBJS) $(TEST_OBJS) $(MODEL_OBJS) $(B)/test/t.o)
+-include $(patsubst %.o,%.d,$(OBJS) $(TOOL_OBJS) $(TEST_OBJS) $(CXX_OBJS) $(MODEL_OBJS) $(B)/test/t.o)

@@ -15,7 +15,7 @@
 #define TIMEOUT_S 30
 #define SHARDS_MAX 4
 
-_Noreturn void t_fail(const char *file, int line, const char *format, ...)
+void t_fail(const char *file, int line, const char *format, ...)
 {
 	va_list args;
 	char text[512];

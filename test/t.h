@@ -16,7 +16,9 @@
 
 #include <check.h>
 #include <errno.h>
+#ifndef __cplusplus
 #include <stdatomic.h>
+#endif
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,8 +26,12 @@
 #include <string.h>
 #include <unistd.h>
 
-_Noreturn void t_fail(const char *file, int line, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+void t_fail(const char *file, int line, const char *format, ...)
+	__attribute__((noreturn, format(printf, 3, 4)));
 
 #define T_OK(cond)                                                                                 \
 	do {                                                                                       \
@@ -110,6 +116,10 @@ struct t_case {
 	bool shards; /* once each with 1 to 4 of them */
 };
 int t_main(const char *file, const struct t_case *cases, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #define T_TEST(name) { #name, name, false }
 #define T_SHARDS(name) { #name, name, true }
