@@ -100,44 +100,6 @@ static int setup(struct spg__ring *ring, unsigned entries, unsigned sqpoll_idle_
 	}
 }
 
-static void probe_ops(struct spg__ring *ring)
-{
-	union {
-		struct io_uring_probe head;
-		char bytes[sizeof(struct io_uring_probe) + SPG__OPS_MAX * sizeof(struct io_uring_probe_op)];
-	} *probe = spg__calloc(1, sizeof(*probe));
-	int err = probe == NULL ? -ENOMEM : io_uring_register_probe(&ring->uring, &probe->head, SPG__OPS_MAX);
-
-	for (unsigned i = 0; i < SPG__OPS_MAX; i++) {
-		/* Without an answer: what 5.6 had, when the probe came. */
-		bool there = err < 0 ? i <= IORING_OP_EPOLL_CTL :
-				       i <= probe->head.last_op && (probe->head.ops[i].flags & IO_URING_OP_SUPPORTED);
-
-		spg__features.op[i] &= there;
-	}
-	spg__free(probe);
-}
-
-/* From a thread without a ring. false: the kernel cannot, or the target's queue is full. */
-static bool wake_by_register(struct spg__ring *to)
-{
-	struct io_uring_sqe sqe = { 0 };
-
-	io_uring_prep_msg_ring(&sqe, to->uring.ring_fd, 0, SPG__UD_WAKE, 0);
-	return syscall(SYS_io_uring_register, -1, SPG__REGISTER_SEND_MSG_RING, &sqe, 1) >= 0;
-}
-
-/* Once, by the first shard, before the others start: what the ring told. */
-static void probe_ring(struct spg__ring *ring)
-{
-	probe_ops(ring);
-	spg__features.no_iowait &= (ring->uring.features & SPG__FEAT_NO_IOWAIT) != 0;
-	spg__features.msg_ring &= spg__features.op[IORING_OP_MSG_RING] &&
-				  (ring->uring.features & IORING_FEAT_CQE_SKIP);
-	/* A message to ourselves: the wake it leaves is harmless. */
-	spg__features.send_msg_ring &= spg__features.msg_ring && wake_by_register(ring);
-}
-
 /* The read that makes event_fd end a wait. */
 static void arm_event(struct spg__ring *ring)
 {
@@ -156,6 +118,8 @@ int spg__ring_open(struct spg__ring *ring, struct spg__shard *shard, const struc
 	*ring = (struct spg__ring){ .shard = shard, .event_fd = -1 };
 	if (!spg__features.io_uring)
 		return -ENOSYS;
+	if (shard->id == 0)
+		spg__features.sqpoll &= conf->sqpoll_idle_ms > 0;
 	err = setup(ring, conf->entries, conf->sqpoll_idle_ms);
 	if (err < 0)
 		return err;
@@ -179,7 +143,8 @@ int spg__ring_open(struct spg__ring *ring, struct spg__shard *shard, const struc
 		ring->enter_flags = IORING_ENTER_REGISTERED_RING;
 	}
 	if (shard->id == 0)
-		probe_ring(ring);
+		/* Before the other shards start. The wake that a probe leaves is harmless. */
+		spg__features_of_ring(&spg__features, &ring->uring, SPG__UD_WAKE);
 	/* A child of fork must not submit to our ring; it still needs our stacks. */
 	(void)io_uring_ring_dontfork(&ring->uring);
 	/* The default is tens of thousands. Refused by old kernels. */
@@ -611,7 +576,7 @@ static void ring_wake(struct spg__shard *target)
 
 	if (by_ring && wake_by_ring(self->ring, to))
 		return;
-	if (!by_ring && spg__features.send_msg_ring && wake_by_register(to))
+	if (!by_ring && spg__features.send_msg_ring && spg__send_msg_ring(to->uring.ring_fd, SPG__UD_WAKE))
 		return;
 	/* A full counter means that a wake is pending already. */
 	(void)!write(to->event_fd, &(uint64_t){ 1 }, sizeof(uint64_t));

@@ -345,7 +345,7 @@ int spg__config_check(const spg_config *cfg)
 		return complain("steal_backoff_min_ns", "more than steal_backoff_max_ns");
 	if (spg__debug_parse(cfg->debug, &debug, &bad) < 0)
 		return complain("debug", bad);
-	if (spg__features_init(cfg->disable, &bad) < 0)
+	if (spg__features_parse(&spg__features, cfg->disable, &bad) < 0)
 		return complain("disable", bad);
 	return 0;
 }

@@ -239,14 +239,8 @@ static int watch_forks(void)
 
 static void explain_ring(int err)
 {
-	const char *what = err == -EPERM || err == -EACCES ?
-				   "forbidden: see sysctl kernel.io_uring_disabled, or the container's seccomp profile" :
-			   err == -ENOMEM ? "no memory for the ring: raise the memlock limit (ulimit -l)" :
-			   err == -ENOSYS ? "not in this kernel, or disabled: Linux 5.18 or newer is needed" :
-			   err == -EMFILE || err == -ENFILE ? "out of descriptors (ulimit -n)" :
-							      "the kernel refused the set-up";
-
-	fprintf(stderr, "spg: cannot set up io_uring: %s: %s\n", strerrordesc_np(-err), what);
+	fprintf(stderr, "spg: cannot set up io_uring: %s: %s\n", strerrordesc_np(-err),
+		spg__features_explain(err));
 }
 
 static void release_parts(void)

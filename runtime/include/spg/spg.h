@@ -22,5 +22,6 @@
 #include <spg/process.h>
 #include <spg/signal.h>
 #include <spg/debug.h>
+#include <spg/features.h>
 
 #endif
