@@ -3,6 +3,8 @@
  */
 #include "test/stream.h"
 
+#include "coro/fault.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 
@@ -77,6 +79,22 @@ START_TEST(prop_bytes_come_in_order)
 	uint64_t seed = t_seed();
 
 	run_all_ways((unsigned)_i, flows, &seed);
+}
+END_TEST
+
+/* Goal: the same with rings so small that queues overflow, and operations' completions that come late. */
+START_TEST(prop_bytes_come_in_order_by_tiny_rings)
+{
+	spg_config cfg = t_config((unsigned)_i);
+	uint64_t seed = t_seed();
+
+	cfg.ring_entries = 8;
+	spg__fault_arm(SPG__FAULT_LATE, 100, 2000, -EAGAIN);
+	T_EQ(t_run_config(&cfg, flows, &seed), 0);
+	spg__fault_arm(SPG__FAULT_SUBMIT, 100, 2000, -EBUSY);
+	T_EQ(t_run_config(&cfg, flows, &seed), 0);
+	spg__fault_disarm(SPG__FAULT_LATE);
+	spg__fault_disarm(SPG__FAULT_SUBMIT);
 }
 END_TEST
 
@@ -505,7 +523,8 @@ START_TEST(every_part_is_sent)
 }
 END_TEST
 
-T_MAIN(T_SHARDS(prop_bytes_come_in_order), T_SHARDS(the_end_comes_after_the_data),
+T_MAIN(T_SHARDS(prop_bytes_come_in_order), T_SHARDS(prop_bytes_come_in_order_by_tiny_rings),
+       T_SHARDS(the_end_comes_after_the_data),
        T_SHARDS(an_error_comes_after_the_data), T_SHARDS(a_deadline_loses_nothing),
        T_SHARDS(a_cancel_and_a_close_end_it), T_SHARDS(slices_outlive_the_stream),
        T_SHARDS(bad_arguments_are_errors), T_SHARDS(streams_and_slices_outlive_the_runtime), T_SHARDS(a_plain_thread_takes_over),
