@@ -305,6 +305,7 @@ err_shards:
 		explain_ring(err);
 	spg__sched_exit();
 	join_shards(started);
+	spg__watchdog_unhook();
 	release_parts();
 err_state:
 	atomic_store_explicit(&rt.state, IDLE, memory_order_release);
@@ -375,6 +376,7 @@ static int stop(void)
 	spg__watchdog_stop();
 	spg__sched_exit();
 	join_shards(rt.shards);
+	spg__watchdog_unhook();
 	release_parts();
 	atomic_store_explicit(&rt.state, IDLE, memory_order_release);
 	return 0;
