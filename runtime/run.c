@@ -402,6 +402,7 @@ err_shards:
 	spg__msg_close(); /* a thread may wait for room already */
 	spg__sched_exit();
 	join_shards(started);
+	spg__watchdog_unhook();
 	release_parts();
 err_state:
 	atomic_store_explicit(&rt.state, IDLE, memory_order_release);
@@ -508,6 +509,7 @@ static int stop(void)
 	spg__sched_exit();
 	join_shards(rt.shards);
 	spg__trace_runtime_ended();
+	spg__watchdog_unhook();
 	release_parts();
 	if (spg__unlikely(atomic_load_explicit(&spg__leaks_on, memory_order_relaxed)))
 		spg__leaks_end();

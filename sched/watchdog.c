@@ -24,7 +24,7 @@
 
 static struct {
 	struct spg__watchdog_conf conf;
-	bool started;
+	bool started, hooked;
 	pthread_t thread;
 	struct sigaction previous;
 	/* The futex it sleeps on: 0, or 1 to look at once. */
@@ -267,29 +267,33 @@ int spg__watchdog_start(const struct spg__watchdog_conf *conf)
 	sigemptyset(&ours.sa_mask);
 	if (dog.conf.kick_signal != 0 && sigaction(conf->kick_signal, &ours, &dog.previous) != 0)
 		return -errno;
+	dog.hooked = dog.conf.kick_signal != 0;
 	/* No signal is for the watchdog. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = pthread_create(&dog.thread, NULL, dog_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (err != 0 && dog.conf.kick_signal != 0)
-		sigaction(conf->kick_signal, &dog.previous, NULL);
 	dog.started = err == 0;
 	return -err;
 }
 
 void spg__watchdog_stop(void)
 {
-	struct sigaction now;
-
 	if (!dog.started)
 		return;
 	atomic_store_explicit(&dog.ending, true, memory_order_seq_cst);
 	spg__watchdog_look();
 	pthread_join(dog.thread, NULL);
 	dog.started = false;
-	if (dog.conf.kick_signal == 0)
+}
+
+void spg__watchdog_unhook(void)
+{
+	struct sigaction now;
+
+	if (!dog.hooked)
 		return;
+	dog.hooked = false;
 	/* Somebody else's handler, set meanwhile, stays. */
 	if (sigaction(dog.conf.kick_signal, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
 	    now.sa_sigaction == on_kick)

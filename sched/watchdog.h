@@ -49,10 +49,17 @@ struct spg__watchdog_conf {
 
 /* 0, or the negative errno of the thread or the handler. stall_ns 0: no stalls, no kicks. */
 int spg__watchdog_start(const struct spg__watchdog_conf *conf);
+
+/* Ends the thread, while those of the shards are there to be kicked. */
 void spg__watchdog_stop(void);
 
 /* Something has changed that no shard gets up for: look soon. Any thread. */
 void spg__watchdog_look(void);
+/*
+ * Puts the previous handler back. After the shards' threads have ended: a kick on its way would
+ * find the signal's default action, which may be to end the process. Harmless without a start.
+ */
+void spg__watchdog_unhook(void);
 
 /* A shard that was asleep gets up (D6). */
 void spg__watchdog_notice(void);

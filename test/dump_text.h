@@ -27,6 +27,15 @@ static __attribute__((noinline, unused)) char *dump_to_text(void)
 	return text;
 }
 
+/* How many are parked now. */
+static inline uint64_t parked(void)
+{
+	static spg_stats_t stats;
+
+	T_EQ(spg_stats(&stats), 0);
+	return stats.total.parked;
+}
+
 /* A task: dumps into the descriptor and closes it. */
 static inline void *dump_into(void *fd)
 {

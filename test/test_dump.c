@@ -180,14 +180,6 @@ static void *wait_all_fns[] = {
 /* The task and the group's child, too. */
 #define WAITERS (FNS + 2)
 
-static uint64_t parked(void)
-{
-	static spg_stats_t stats;
-
-	T_EQ(spg_stats(&stats), 0);
-	return stats.total.parked;
-}
-
 static void place_open(void)
 {
 	memset(&at, 0, sizeof(at));
@@ -325,121 +317,6 @@ START_TEST(a_thousand_at_the_same_place_are_one_entry)
 }
 END_TEST
 
-static void wait_nameless(void *arg)
-{
-	T_EQ(spg_chan_recv(arg, NULL), -EPIPE);
-	at.ended++;
-}
-
-static int many_main(void *arg)
-{
-	int n = *(int *)arg;
-	spg_chan *c = spg_chan_new(0, 0);
-	char head[64], *text;
-	int64_t start;
-
-	memset(&at, 0, sizeof(at));
-	for (int i = 0; i < n; i++)
-		T_EQ(spg_go(wait_nameless, c), 0);
-	T_UNTIL(parked() == (uint64_t)n);
-	start = t_now_ns();
-	text = dump_to_text();
-	if (!t_sanitized())
-		T_OK(t_now_ns() - start < 2 * SPG_SEC);
-	snprintf(head, sizeof(head), "\n%d coroutines [chan receive 0x", n);
-	/* Ids come in blocks: ranges, not a hundred thousand numbers. */
-	T_OK(strstr(entry_of(text, head), "-") != NULL);
-	T_OK(strlen(text) < 16384);
-	free(text);
-	T_EQ(spg_chan_close(c), 0);
-	T_UNTIL(at.ended == n);
-	spg_chan_unref(c);
-	return 0;
-}
-
-/* Goal: the dump of 100,000 parked coroutines takes less than 2 s. */
-START_TEST(a_hundred_thousand_take_less_than_two_seconds)
-{
-	/* ThreadSanitizer has no fibers for so many. */
-	int n = t_tsan() ? 2000 : 100000;
-
-	t_run(2, many_main, &n);
-}
-END_TEST
-
-/* Two functions in the order of the bits: a trace of its own for each number. */
-static inline int step(unsigned bits, int left, spg_chan *c);
-
-static __attribute__((noinline)) int bit_clear(unsigned bits, int left, spg_chan *c)
-{
-	volatile int sum = step(bits, left, c); /* no tail call */
-
-	return sum;
-}
-
-static __attribute__((noinline)) int bit_set(unsigned bits, int left, spg_chan *c)
-{
-	volatile int sum = step(bits, left, c);
-
-	return sum + 1;
-}
-
-static inline __attribute__((always_inline)) int step(unsigned bits, int left, spg_chan *c)
-{
-	if (left == 0)
-		return spg_chan_recv(c, NULL);
-	return bits & 1 ? bit_set(bits >> 1, left - 1, c) : bit_clear(bits >> 1, left - 1, c);
-}
-
-#define BITS 12
-
-struct numbered {
-	spg_chan *c;
-	unsigned number;
-};
-
-static void wait_numbered(void *arg)
-{
-	struct numbered *n = arg;
-
-	T_EQ(step(n->number, BITS, n->c), -EPIPE + __builtin_popcount(n->number));
-	at.ended++;
-}
-
-static int numbered_main(void *arg)
-{
-	struct numbered n = { .c = spg_chan_new(0, 0) };
-	int64_t start;
-	char *text;
-
-	(void)arg;
-	memset(&at, 0, sizeof(at));
-	for (; n.number < 1 << BITS; n.number++)
-		T_EQ(spg_go_copy(wait_numbered, &n, sizeof(n)), 0);
-	T_UNTIL(parked() == 1 << BITS);
-	start = t_now_ns();
-	text = dump_to_text();
-	if (!t_sanitized())
-		T_OK(t_now_ns() - start < 2 * SPG_SEC);
-	/* And main. */
-	T_EQ(entries_of(text), (1 << BITS) + 1);
-	ids_are_unique(text);
-	free(text);
-	T_EQ(spg_chan_close(n.c), 0);
-	T_UNTIL(at.ended == 1 << BITS);
-	spg_chan_unref(n.c);
-	return 0;
-}
-
-/* Goal: thousands of traces that differ are thousands of entries, in less than 2 s. */
-START_TEST(different_traces_are_different_entries)
-{
-	if (t_tsan())
-		T_SKIP("ThreadSanitizer has no fibers for so many");
-	t_run(2, numbered_main, NULL);
-}
-END_TEST
-
 static int new_main(void *arg)
 {
 	spg_attr attr = SPG_ATTR_INIT;
@@ -539,110 +416,6 @@ END_TEST
 START_TEST(shards_that_are_stuck_are_told_without_the_kick)
 {
 	dump_stuck((unsigned)_i, 0);
-}
-END_TEST
-
-struct storm {
-	_Atomic bool end;
-	_Atomic int live;
-	spg_chan *ping;
-};
-
-static __attribute__((noinline)) void storm_deep(unsigned depth, struct storm *storm)
-{
-	volatile char pad[64];
-
-	pad[0] = (char)depth;
-	if (depth == 0)
-		spg_yield();
-	else
-		storm_deep(depth - 1, storm);
-	pad[1] = pad[0];
-}
-
-static void storm_child(void *arg)
-{
-	struct storm *storm = arg;
-
-	(void)spg_chan_try_send(storm->ping, &(int){ 1 });
-	storm_deep((unsigned)spg_id() % 12, storm);
-	storm->live--;
-}
-
-static void storm_parent(void *arg)
-{
-	struct storm *storm = arg;
-	int value;
-
-	while (!storm->end) {
-		for (int i = 0; i < 8; i++) {
-			storm->live++;
-			T_EQ(spg_go(storm_child, storm), 0);
-		}
-		(void)spg_chan_try_recv(storm->ping, &value);
-		(void)spg_sleep(1000);
-		spg_yield();
-	}
-	storm->live--;
-}
-
-static int count_of(const char *text, const char *what)
-{
-	int n = 0;
-
-	for (const char *found = text; (found = strstr(found, what)) != NULL; found++)
-		n++;
-	return n;
-}
-
-/*
- * Resting children are at their yield, as deep as their ids say, or about to begin: another
- * trace is made of two moments. Returns how many were at their yield.
- */
-static int storm_check(const char *text)
-{
-	int yielding = 0;
-
-	for (const char *head = text; (head = strstr(head, "\ncoroutine ")) != NULL; head++) {
-		char *entry = entry_of(head, head);
-		int deep = count_of(entry, "\tstorm_deep+"), id = atoi(entry + 11);
-
-		if (strstr(entry, " [runnable") == NULL || strstr(entry, "\tfunction storm_child ") == NULL)
-			continue;
-		if (deep != 0 && (deep != id % 12 + 1 || count_of(entry, "\tstorm_child+") != 1))
-			t_fail(__FILE__, __LINE__, "a trace of two moments: %s", entry);
-		yielding += deep != 0;
-	}
-	return yielding;
-}
-
-/* Goal: dumps while coroutines are born, run and end are whole, and nothing crashes. */
-START_TEST(stress_dumps_in_a_storm)
-{
-	const char *longer = getenv("SPG_TEST_SECONDS");
-	int64_t until = t_now_ns() + (longer != NULL ? atoi(longer) : 1) * SPG_SEC;
-	spg_config cfg = t_config((unsigned)_i);
-	struct storm storm = { 0 };
-	int dumps = 0, yielding = 0;
-
-	T_EQ(spg_start(&cfg), 0);
-	storm.ping = spg_chan_new(sizeof(int), 4);
-	for (int i = 0; i < 4; i++) {
-		storm.live++;
-		T_EQ(spg_go(storm_parent, &storm), 0);
-	}
-	for (; dumps < 3 || t_now_ns() < until; dumps++) {
-		char *text = dump_to_text();
-
-		ids_are_unique(text);
-		yielding += storm_check(text);
-		free(text);
-	}
-	fprintf(stderr, "%d dumps, %d traces checked\n", dumps, yielding);
-	storm.end = true;
-	T_UNTIL(storm.live == 0);
-	T_EQ(spg_stop(), 0);
-	spg_chan_unref(storm.ping);
 }
 END_TEST
 
@@ -754,7 +527,6 @@ START_TEST(addr2line_takes_the_addresses)
 END_TEST
 
 T_MAIN(T_SHARDS(every_wait_is_told_with_what_it_waits_on), T_SHARDS(a_thousand_at_the_same_place_are_one_entry),
-       T_TEST(a_hundred_thousand_take_less_than_two_seconds), T_TEST(different_traces_are_different_entries), T_TEST(one_that_never_ran_is_new),
-       T_SHARDS(shards_that_are_stuck_tell_where), T_SHARDS(shards_that_are_stuck_are_told_without_the_kick),
-       T_SHARDS(stress_dumps_in_a_storm), T_SHARDS(a_reader_on_the_same_shard_gets_the_dump),
+       T_TEST(one_that_never_ran_is_new), T_SHARDS(shards_that_are_stuck_tell_where),
+       T_SHARDS(shards_that_are_stuck_are_told_without_the_kick), T_SHARDS(a_reader_on_the_same_shard_gets_the_dump),
        T_TEST(errors_are_told), T_TEST(addr2line_takes_the_addresses))
