@@ -65,10 +65,10 @@ static inline void spg__wait_until(struct spg__wait *wait, int64_t when_ns)
 		wait->deadline_ns = when_ns;
 }
 
-/* When it ends, as far as is known now (C7). A wait that nothing ends has SPG__NEVER. */
+/* When it ends, as far as is known now (C7). A wait that no context ends has a time of its own, or SPG__NEVER. */
 static inline int64_t spg__wait_deadline(const struct spg__wait *wait)
 {
-	if (spg__likely(wait->waiter->moving == NULL || wait->deadline_ns == SPG__NEVER))
+	if (spg__likely(wait->waiter->moving == NULL || wait->deadline_ns == SPG__NEVER || !wait->cancelable))
 		return wait->deadline_ns;
 	return spg__moving_nearest(wait->waiter, wait->deadline_ns);
 }

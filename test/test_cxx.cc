@@ -7,8 +7,10 @@
 #include <spg/base.h>
 #include <spg/call.h>
 #include <spg/chan.h>
+#include <spg/conn.h>
 #include <spg/ctx.h>
 #include <spg/debug.h>
+#include <spg/features.h>
 #include <spg/fs.h>
 #include <spg/go.h>
 #include <spg/io.h>
@@ -18,6 +20,7 @@
 #include <spg/runtime.h>
 #include <spg/select.h>
 #include <spg/signal.h>
+#include <spg/stream.h>
 #include <spg/sync.h>
 #include <spg/time.h>
 
@@ -354,6 +357,34 @@ void greet(int fd, void *)
 	spg_close(fd);
 }
 
+/* The same greeting by a stream, and by a buffered reader. */
+void streams(const std::string &address)
+{
+	spg_stream_opts opts = SPG_STREAM_OPTS_INIT;
+	int fd = spg_dial("unix", address.c_str(), nullptr);
+	spg_slice slice;
+	std::string got;
+
+	opts.slice_bytes = SPG_SLICE_BYTES_MAX;
+	spg_stream *stream = spg_stream_open(fd, &opts);
+	T_OK(stream != nullptr);
+	while (spg_stream_recv(stream, &slice) == 0 && slice.len > 0) {
+		got.append(static_cast<char *>(slice.data), slice.len);
+		spg_slice_release(&slice);
+	}
+	T_STR(got.c_str(), "hello");
+	spg_stream_close(stream);
+	T_EQ(spg_close(fd), 0);
+
+	spg_conn *conn = spg_conn_fd(spg_dial("unix", address.c_str(), nullptr));
+	char text[6] = "";
+	T_OK(conn != nullptr);
+	T_EQ(spg_conn_read(conn, text, 5), 5);
+	T_STR(text, "hello");
+	T_EQ(spg_conn_close(conn), 0);
+	T_OK(spg_features(nullptr, 0) > 0);
+}
+
 int sockets(void *)
 {
 	spg_listen_opts listen = SPG_LISTEN_OPTS_INIT;
@@ -381,6 +412,7 @@ int sockets(void *)
 	T_EQ(spg_read_full(fd, text, 5), 5);
 	T_STR(text, "hello");
 	T_EQ(spg_close(fd), 0);
+	streams(address);
 	T_EQ(spg_task_cancel(server), 0);
 	T_EQ(spg_join(server, nullptr), 0);
 	T_EQ(spg_close(listener), 0);
