@@ -125,7 +125,7 @@ static void sample(struct spg__look *look)
 {
 	struct spg__sample sample;
 
-	if (look->shard < 0 || look->depth > 0 ||
+	if (look->depth > 0 ||
 	    !spg__sample(spg__shard_at(look->shard), kick_signal, SAMPLE_NS, &sample) || sample.id != look->id)
 		return;
 	look->depth = sample.depth;
@@ -193,8 +193,11 @@ static void visit(struct spg__coro *coro, void *arg)
 
 	if (!spg__look(coro, look))
 		return;
-	if (look->rest == SPG__REST_RUNNING)
+	if (look->rest == SPG__REST_RUNNING && look->shard >= 0) {
+		/* relaxed: coarse. Since the pass began, here. */
+		look->since_ns = atomic_load_explicit(&spg__shard_at(look->shard)->pass_ns, memory_order_relaxed);
 		sample(look);
+	}
 	/* What is no code is a frame pointer that was something else. */
 	while (depth < look->depth && spg__symbols_code(&dump->symbols, look->frames[depth]))
 		depth++;

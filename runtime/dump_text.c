@@ -296,16 +296,12 @@ static void put_waiting(struct spg__out *out, const struct span *span, int64_t n
 
 static void put_running(struct spg__out *out, const struct spg__dump_rec *rec, int64_t now_ns)
 {
-	/* relaxed: coarse. The shard object outlives the runtime. */
-	int64_t pass_ns = rec->shard < 0 ? now_ns :
-					   atomic_load_explicit(&spg__shard_at(rec->shard)->pass_ns,
-								memory_order_relaxed);
 	char text[SPG__TIME_TEXT];
 
-	if (now_ns - pass_ns < RUNNING_NS)
+	if (rec->shard < 0 || now_ns - rec->since_ns < RUNNING_NS)
 		return;
 	spg__out_text(out, ", ");
-	spg__out_text(out, spg__dump_time(text, now_ns - pass_ns));
+	spg__out_text(out, spg__dump_time(text, now_ns - rec->since_ns));
 }
 
 /* "[chan receive 0x7f..., 3.2s, shard 1]:" */
