@@ -69,11 +69,11 @@ static int hog(void *arg)
 		recv_exactly(other, i * 5000, 5000);
 	}
 	/* It goes on where it stopped. */
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 80; i++) {
 		T_EQ(spg_stream_recv(hog, &slice), 0);
 		T_OK(slice.len > 0);
 		spg_slice_release(&slice);
-		if (i % 50 == 49) {
+		if (i % 20 == 19) {
 			(void)flood(fds[0]);
 			T_OK(queued(hog) <= AHEAD_MAX);
 		}
