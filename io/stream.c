@@ -117,11 +117,7 @@ static void end(struct spg_stream *s, int res)
 		s->plain = true;
 		return;
 	case -EINTR:
-		return;
-	case -ECANCELED:
-		/* By us (T6), by the end of the runtime, or by spg_close. */
-		s->ended = spg__fdtab_word(s->fd) != s->word;
-		s->res = res;
+	case -ECANCELED: /* by us (T6), by the end of the runtime, or by spg_close: the next one hears of that (T9) */
 		return;
 	default:
 		/* Data without F_MORE: the kernel had enough of it, and there may be more. */

@@ -4,6 +4,7 @@
 #include "test/stream.h"
 
 #include "coro/fault.h"
+#include "io/stream.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -124,6 +125,16 @@ START_TEST(the_end_comes_after_the_data)
 }
 END_TEST
 
+static bool in_flight(spg_stream *s)
+{
+	bool armed;
+
+	spg__lock(&s->lock);
+	armed = s->armed;
+	spg__unlock(&s->lock);
+	return armed;
+}
+
 static int reset_after_data(void *arg)
 {
 	struct linger abort = { .l_onoff = 1, .l_linger = 0 };
@@ -140,6 +151,8 @@ static int reset_after_data(void *arg)
 	T_EQ(setsockopt(fds[0], SOL_SOCKET, SO_LINGER, &abort, sizeof(abort)), 0);
 	send_bytes(fds[0], 1000, 1000);
 	close(fds[0]);
+	/* Both are there, if they came ahead. */
+	T_UNTIL(!in_flight(s));
 	recv_exactly(s, 1000, 1000);
 	T_ERR(spg_stream_recv(s, &slice), -ECONNRESET);
 	T_OK(slice.data == NULL);
