@@ -4,6 +4,13 @@
  * splice and tee are tried without waiting, so that no worker thread of the kernel
  * blocks on a pipe for as long as the pipe likes; the waits are polls of one descriptor
  * each, which contexts and spg_close end.
+ *
+ * A copy that ends early loses nothing it can keep: what was not delivered is still in its source.
+ *     a pipe on either side      is spliced from or to, with nothing in between
+ *     a stream socket, or a pipe whose other side takes no splice
+ *                                is looked at, and what was delivered is taken after that
+ *     a file                     gets its position back
+ *     datagrams, devices         lose what was read
  */
 #include "io/call.h"
 #include "io/fdkind.h"
@@ -25,17 +32,45 @@
 /* Of one copy_file_range: what a canceled call waits for. */
 #define RANGE_BYTES ((size_t)16 << 20)
 
-/* One try, with `in` counted as well: the SQE's fd is `out`. */
-static int splice_try(const struct io_uring_sqe *sqe, uint32_t word_in)
+/* Both ends, and their words (F6) when the call began. */
+struct ends {
+	int in, out;
+	uint32_t word_in, word_out;
+};
+
+/*
+ * To a socket at once: on the ring it would keep a worker of the kernel for as long as the
+ * socket is full.
+ */
+static int splice_once(const struct io_uring_sqe *sqe)
+{
+	int res;
+
+	if (spg__coro_self() == NULL || spg__fdkind_now(sqe->fd) != SPG__FDKIND_SOCKET)
+		return spg__io(sqe, 0);
+	do
+		res = spg__perform(sqe, true);
+	while (res == -EINTR);
+	return res;
+}
+
+/* One try, with both counted. */
+static int splice_try(const struct io_uring_sqe *sqe, const struct ends *ends)
 {
 	_Atomic uint16_t *counts = spg__io_counts();
-	int fd_in = sqe->splice_fd_in;
-	int res = counts != NULL ? spg__fdtab_enter_again(counts, fd_in, word_in) : -ENOMEM;
+	int res = counts != NULL ? spg__fdtab_enter_again(counts, ends->in, ends->word_in) : -ENOMEM;
 
 	if (res < 0)
 		return res;
-	res = spg__io(sqe, 0);
-	spg__fdtab_leave(counts, fd_in);
+	res = spg__fdtab_enter_again(counts, ends->out, ends->word_out);
+	if (res == 0) {
+		res = splice_once(sqe);
+		/* Our own count keeps the number: it was not begun. */
+		if (res == -EBADF && spg__fdtab_word(ends->out) != ends->word_out)
+			res = -ECANCELED;
+		spg__fdtab_leave(counts, ends->out);
+	}
+	spg__fdtab_leave(counts, ends->in);
 	return res;
 }
 
@@ -53,19 +88,22 @@ static int splice_wait(const struct io_uring_sqe *sqe, unsigned tries)
 static int splice_sqe(struct io_uring_sqe *sqe)
 {
 	bool dont_wait = (sqe->splice_flags & SPLICE_F_NONBLOCK) != 0;
-	uint32_t word_in = spg__fdtab_word(sqe->splice_fd_in);
+	struct ends ends = {
+		.in = sqe->splice_fd_in, .word_in = spg__fdtab_word(sqe->splice_fd_in),
+		.out = sqe->fd, .word_out = spg__fdtab_word(sqe->fd),
+	};
 	int res = spg__io_entry();
 
 	if (res < 0)
 		return res;
-	if (word_in & 1)
+	if ((ends.word_in & 1) || (ends.word_out & 1))
 		return -EBADF;
 	sqe->splice_flags |= SPLICE_F_NONBLOCK;
 	/* A socket as a source may not heed the flag. */
 	if (!dont_wait && spg__fdkind_now(sqe->splice_fd_in) == SPG__FDKIND_SOCKET)
 		res = spg__io_ready(sqe->splice_fd_in, POLLIN);
 	for (unsigned tries = 0; res >= 0; tries++) {
-		res = splice_try(sqe, word_in);
+		res = splice_try(sqe, &ends);
 		if (res != -EAGAIN || dont_wait)
 			return res;
 		res = splice_wait(sqe, tries);
@@ -108,7 +146,24 @@ struct transfer {
 	int out, in;
 	off_t *off;
 	size_t left, moved;
+	/* S_IFMT of both. */
+	mode_t out_type, in_type;
 };
+
+static mode_t type_of(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? st.st_mode & S_IFMT : 0;
+}
+
+static struct transfer transfer(int out, int in, off_t *off, size_t n)
+{
+	return (struct transfer){
+		.out = out, .in = in, .off = off, .left = n < SSIZE_MAX ? n : SSIZE_MAX,
+		.out_type = type_of(out), .in_type = type_of(in),
+	};
+}
 
 static void moved(struct transfer *t, size_t n)
 {
@@ -118,11 +173,28 @@ static void moved(struct transfer *t, size_t n)
 		*t->off += (off_t)n;
 }
 
-/* Read and not delivered: a file's position goes back; a stream's bytes are lost. */
+/* Read and not delivered: a file's position goes back; a device's bytes are lost. */
 static void give_back(const struct transfer *t, size_t n)
 {
 	if (t->off == NULL && n > 0)
 		(void)lseek(t->in, -(off_t)n, SEEK_CUR);
+}
+
+/* Writes n bytes, or as many as go before *err. */
+static size_t deliver(const struct transfer *t, const char *buf, size_t n, int *err)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t put = spg_write(t->out, buf + done, n - done);
+
+		if (put <= 0) {
+			*err = put < 0 ? (int)put : -EIO;
+			break;
+		}
+		done += (size_t)put;
+	}
+	return done;
 }
 
 /* Through memory. 0: all moved, or the end of in. */
@@ -130,30 +202,24 @@ static int by_buffer(struct transfer *t)
 {
 	size_t size = t->left < BUFFER_BYTES ? t->left : BUFFER_BYTES;
 	char *buf = spg__alloc(size > 0 ? size : 1);
-	ssize_t got = 0, put = 0;
+	int err = 0;
 
 	if (buf == NULL)
 		return -ENOMEM;
-	while (t->left > 0) {
-		size_t want = t->left < size ? t->left : size, done = 0;
+	while (t->left > 0 && err == 0) {
+		size_t want = t->left < size ? t->left : size, done;
+		ssize_t got = t->off != NULL ? spg_pread(t->in, buf, want, *t->off) : spg_read(t->in, buf, want);
 
-		got = t->off != NULL ? spg_pread(t->in, buf, want, *t->off) : spg_read(t->in, buf, want);
-		while (got > 0 && done < (size_t)got) {
-			put = spg_write(t->out, buf + done, (size_t)got - done);
-			if (put <= 0)
-				break;
-			done += (size_t)put;
-		}
-		moved(t, done);
-		if (got <= 0 || done < (size_t)got) {
-			give_back(t, got > 0 ? (size_t)got - done : 0);
+		if (got <= 0) {
+			err = (int)got;
 			break;
 		}
+		done = deliver(t, buf, (size_t)got, &err);
+		moved(t, done);
+		give_back(t, (size_t)got - done);
 	}
 	spg__free(buf);
-	if (got < 0)
-		return (int)got;
-	return put < 0 ? (int)put : 0;
+	return err;
 }
 
 /* One fill of the pipe. Bytes moved; 0: the end. */
@@ -196,6 +262,133 @@ static int by_pipe(struct transfer *t)
 	return n < 0 ? (int)n : 0;
 }
 
+/* One of them is a pipe. */
+static int by_splice(struct transfer *t)
+{
+	ssize_t n;
+
+	do {
+		off_t from = t->off != NULL ? *t->off : 0;
+
+		n = spg_splice(t->in, t->off != NULL ? &from : NULL, t->out, NULL, t->left, SPLICE_F_MOVE);
+		if (n > 0)
+			moved(t, (size_t)n);
+	} while (n > 0 && t->left > 0);
+	return n < 0 ? (int)n : 0;
+}
+
+/* Bytes of a socket or pipe are looked at before they are taken. */
+struct look {
+	int in;
+	uint32_t word;
+	/* For what a pipe has: it can be looked at only in another one. -1: a socket. */
+	int copy[2];
+};
+
+static int look_begin(struct look *look, const struct transfer *t)
+{
+	*look = (struct look){ .in = t->in, .word = spg__fdtab_word(t->in), .copy = { -1, -1 } };
+	if (t->in_type == S_IFIFO && pipe2(look->copy, O_CLOEXEC) < 0)
+		return -errno;
+	return 0;
+}
+
+static void look_end(const struct look *look)
+{
+	if (look->copy[0] < 0)
+		return;
+	close(look->copy[0]);
+	close(look->copy[1]);
+}
+
+static ssize_t look_at(const struct look *look, char *buf, size_t size)
+{
+	ssize_t n;
+
+	if (look->copy[0] < 0)
+		return spg_recv(look->in, buf, size, MSG_PEEK);
+	n = spg_tee(look->in, look->copy[1], size, 0);
+	if (n > 0)
+		SPG_CHECK(read(look->copy[0], buf, (size_t)n) == n); /* ours alone: it is there */
+	return n;
+}
+
+/* Takes n bytes that were looked at and delivered, over those in buf: they are there, so it does not wait. */
+static void look_take(const struct look *look, char *buf, size_t n)
+{
+	_Atomic uint16_t *counts = spg__io_counts();
+	struct io_uring_sqe sqe;
+	int got = 1;
+
+	if (counts == NULL || spg__fdtab_enter_again(counts, look->in, look->word) < 0)
+		return; /* closed meanwhile */
+	while (n > 0 && got > 0) {
+		bool socket = look->copy[0] < 0;
+
+		spg__io_prep(&sqe, socket ? IORING_OP_RECV : IORING_OP_READ, look->in, buf, (unsigned)n,
+			     socket ? 0 : SPG__OFF_CURRENT);
+		if (socket)
+			sqe.msg_flags = MSG_DONTWAIT | MSG_TRUNC; /* TCP drops them without a copy */
+		got = spg__perform(&sqe, true);
+		n -= got > 0 ? (size_t)got : 0;
+	}
+	spg__fdtab_leave(counts, look->in);
+}
+
+static int by_look(struct transfer *t)
+{
+	size_t size = t->left < BUFFER_BYTES ? t->left : BUFFER_BYTES;
+	char *buf = spg__alloc(size > 0 ? size : 1);
+	struct look look;
+	int err = buf != NULL ? look_begin(&look, t) : -ENOMEM;
+
+	if (err < 0) {
+		spg__free(buf);
+		return err;
+	}
+	while (t->left > 0 && err == 0) {
+		ssize_t got = look_at(&look, buf, t->left < size ? t->left : size);
+		size_t done;
+
+		if (got <= 0) {
+			err = (int)got;
+			break;
+		}
+		done = deliver(t, buf, (size_t)got, &err);
+		look_take(&look, buf, done);
+		moved(t, done);
+	}
+	look_end(&look);
+	spg__free(buf);
+	return err;
+}
+
+static bool is_stream_socket(const struct transfer *t)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	return t->in_type == S_IFSOCK && getsockopt(t->in, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	       type == SOCK_STREAM;
+}
+
+/* Nothing is to be lost: 0, or an error; -EOPNOTSUPP: this is not the way, and nothing was moved. */
+static int without_loss(struct transfer *t)
+{
+	int err = -EINVAL;
+
+	if (t->left == 0)
+		return -EOPNOTSUPP;
+	if (t->in_type == S_IFIFO || t->out_type == S_IFIFO)
+		err = by_splice(t);
+	/* Append-only files and terminals know no splice. */
+	if (err != -EINVAL || t->moved > 0)
+		return err;
+	if ((t->in_type == S_IFIFO || is_stream_socket(t)) && t->off == NULL)
+		return by_look(t);
+	return -EOPNOTSUPP;
+}
+
 static ssize_t outcome(const struct transfer *t, int err)
 {
 	return t->moved > 0 ? (ssize_t)t->moved : err;
@@ -203,11 +396,14 @@ static ssize_t outcome(const struct transfer *t, int err)
 
 ssize_t spg_sendfile(int out, int in, off_t *off, size_t n)
 {
-	struct transfer t = { .out = out, .in = in, .off = off, .left = n < SSIZE_MAX ? n : SSIZE_MAX };
-	int err = 0;
+	struct transfer t = transfer(out, in, off, n);
+	int err;
 
 	if (off != NULL && *off < 0)
 		return -EINVAL;
+	err = without_loss(&t);
+	if (err != -EOPNOTSUPP)
+		return outcome(&t, err);
 	if (t.left > PIPE_WORTH_BYTES) {
 		err = by_pipe(&t);
 		/* Some descriptors know no splice. */
@@ -234,13 +430,6 @@ static void copy_range(void *arg)
 		range->res = -errno;
 }
 
-static bool is_regular(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-}
-
 static int by_range(struct transfer *t)
 {
 	struct range range = { .out = t->out, .in = t->in };
@@ -257,10 +446,12 @@ static int by_range(struct transfer *t)
 
 ssize_t spg_copy(int out, int in, size_t n)
 {
-	struct transfer t = { .out = out, .in = in, .left = n < SSIZE_MAX ? n : SSIZE_MAX };
-	int err;
+	struct transfer t = transfer(out, in, NULL, n);
+	int err = without_loss(&t);
 
-	if (n > 0 && is_regular(in) && is_regular(out)) {
+	if (err != -EOPNOTSUPP)
+		return outcome(&t, err);
+	if (n > 0 && t.in_type == S_IFREG && t.out_type == S_IFREG) {
 		err = by_range(&t);
 		/* Nothing moved: files of /proc say so although they have something; others refuse. */
 		if (t.moved > 0 || err == -ECANCELED || err == -ETIMEDOUT)

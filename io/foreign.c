@@ -12,6 +12,7 @@
 #include "io/fdtab.h"
 #include "sched/thread.h"
 
+#include <fcntl.h>
 #include <signal.h>
 
 /* Writes to a broken pipe raise SIGPIPE, which is taken back before anybody sees it. */
@@ -118,11 +119,18 @@ static int try_until_ready(struct spg__wait *wait, const struct io_uring_sqe *sq
 	}
 }
 
+/* Their waits are the caller's own (io/copy.c). */
+static bool never_waits(const struct io_uring_sqe *sqe)
+{
+	return (sqe->opcode == IORING_OP_SPLICE || sqe->opcode == IORING_OP_TEE) &&
+	       (sqe->splice_flags & SPLICE_F_NONBLOCK) != 0;
+}
+
 /* Files and calls on paths: only the kernel can end them. */
 static int plain(struct spg__wait *wait, const struct io_uring_sqe *sqe, enum spg__fdkind kind)
 {
 	for (;;) {
-		int res = perform(sqe, kind, false);
+		int res = perform(sqe, kind, never_waits(sqe));
 		int err;
 
 		/* A signal of the program's own. Closing has happened all the same. */

@@ -2,9 +2,9 @@
  * An SQE as a system call.
  *
  * Not to wait, a call on a socket says MSG_DONTWAIT and one on another stream
- * RWF_NOWAIT. Where the kernel takes neither (accept, connect; read and write on
- * devices without RWF_NOWAIT) it asks poll(2) first, or makes the socket nonblocking
- * for the instant, under a lock that keeps our own calls on the descriptor from
+ * RWF_NOWAIT. Where the kernel takes neither (accept, connect, splice to a socket; read
+ * and write on devices without RWF_NOWAIT) it asks poll(2) first, or makes the socket
+ * nonblocking for the instant, under a lock that keeps our own calls on the descriptor from
  * taking each other's readiness.
  */
 #include "io/call.h"
@@ -222,15 +222,33 @@ static int perform_poll(const struct io_uring_sqe *sqe, bool nonblocking)
 	return pollfd.revents & POLLNVAL ? -EBADF : (int)(unsigned short)pollfd.revents;
 }
 
+static int perform_splice(const struct io_uring_sqe *sqe, unsigned flags)
+{
+	off64_t in = (off64_t)sqe->splice_off_in, out = (off64_t)sqe->off;
+
+	return result(splice(sqe->splice_fd_in, in != -1 ? &in : NULL, sqe->fd, out != -1 ? &out : NULL,
+			     sqe->len, flags));
+}
+
 static int perform_pipe(const struct io_uring_sqe *sqe, bool nonblocking)
 {
 	unsigned flags = sqe->splice_flags | (nonblocking ? SPLICE_F_NONBLOCK : 0);
-	off64_t in = (off64_t)sqe->splice_off_in, out = (off64_t)sqe->off;
+	int out_flags, res;
 
 	if (sqe->opcode == IORING_OP_TEE)
 		return result(tee(sqe->splice_fd_in, sqe->fd, sqe->len, flags));
-	return result(splice(sqe->splice_fd_in, in != -1 ? &in : NULL, sqe->fd, out != -1 ? &out : NULL,
-			     sqe->len, flags));
+	if (!nonblocking || spg__fdkind_now(sqe->fd) != SPG__FDKIND_SOCKET)
+		return perform_splice(sqe, flags);
+	/* A socket knows its own flag only. */
+	out_flags = fcntl(sqe->fd, F_GETFL);
+	if (out_flags < 0 || (out_flags & O_NONBLOCK))
+		return perform_splice(sqe, flags);
+	pthread_mutex_lock(lock_of(sqe->fd));
+	(void)fcntl(sqe->fd, F_SETFL, out_flags | O_NONBLOCK);
+	res = perform_splice(sqe, flags);
+	(void)fcntl(sqe->fd, F_SETFL, out_flags);
+	pthread_mutex_unlock(lock_of(sqe->fd));
+	return res;
 }
 
 static int perform_path(const struct io_uring_sqe *sqe)

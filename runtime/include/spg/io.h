@@ -603,12 +603,13 @@ SPG_API int spg_poll(int fd, unsigned events, int64_t timeout_ns);
  * @off: offset in the file, updated; NULL: its position
  * @n:   bytes
  *
- * When out fails, a file's position is that of the bytes moved; what was taken from a
- * stream or pipe and could not be delivered is lost.
+ * Nothing is lost when it ends early: what was not moved is still to be read from in, and a
+ * file's position is that of the bytes moved. Only datagrams and devices that cannot seek
+ * lose what was read and could not be delivered. Nobody else reads in meanwhile.
  *
  * Return: bytes moved, fewer than n only at the end of the file, or when an error came
  * after some had moved; -EPIPE: nobody reads out, and no signal; -EINVAL: *off is negative;
- * else an error of every call (see the top).
+ * -EMFILE: no descriptor is free for a pipe; else an error of every call (see the top).
  * Cancellation: yes. Threads: any. Allocates: a buffer of 64 KiB or a pipe, until it
  * returns. Source: sendfile(2). Since: 0.1.
  */
@@ -620,12 +621,13 @@ SPG_API ssize_t spg_sendfile(int out, int in, off_t *off, size_t n);
  * @in:  from
  * @n:   bytes
  *
- * When out fails, a file's position is that of the bytes moved; what was taken from a
- * stream or pipe and could not be delivered is lost.
+ * Nothing is lost when it ends early: what was not moved is still to be read from in, and a
+ * file's position is that of the bytes moved. Only datagrams and devices that cannot seek
+ * lose what was read and could not be delivered. Nobody else reads in meanwhile.
  *
  * Return: bytes moved, fewer than n only at the end of in, or when an error came after some
- * had moved; -EPIPE: nobody reads out, and no signal; else an error of every call (see the
- * top).
+ * had moved; -EPIPE: nobody reads out, and no signal; -EMFILE: no descriptor is free for a
+ * pipe; else an error of every call (see the top).
  * Cancellation: yes. Threads: any. Allocates: a buffer of 64 KiB or a pipe, until it
  * returns. Source: splice(2), copy_file_range(2). Since: 0.1.
  */
