@@ -174,8 +174,8 @@ test-clang:
 	@$(MAKE) B=$(B)/clang CC=clang test-programs
 
 # Every feature of the kernel has a way without it.
-FALLBACK_TESTS_OP := uring net serve process cached
-FALLBACK_TESTS_RING := go chan signal cancel_lost
+FALLBACK_TESTS_OP := uring net process cached
+FALLBACK_TESTS_RING := go serve cancel_lost
 FALLBACK_BINS := $(filter $(patsubst %,$(B)/test/test_%,$(FALLBACK_TESTS_OP) $(FALLBACK_TESTS_RING)),$(TEST_BINS))
 empty :=
 comma := ,
