@@ -99,7 +99,7 @@ MODEL_BINS := $(MODEL_OBJS:.o=)
 VALGRIND_TESTS := go mutex sync cond
 VALGRIND_BINS := $(filter $(VALGRIND_TESTS:%=$(B)/test/test_%),$(TEST_BINS))
 
-.PHONY: all lib tools setup demo test test-programs test-asan test-tsan test-clang test-valgrind \
+.PHONY: all lib tools setup demo test test-programs test-asan test-tsan test-clang test-fallbacks test-valgrind \
 	fuzz bench bench-quick perf-gate stress install uninstall clean FORCE
 
 all: lib tools
@@ -187,6 +187,15 @@ test-tsan:
 test-clang:
 	@tools/setup clang
 	@$(MAKE) B=$(B)/clang CC=clang test-programs
+
+# Every feature of the kernel has a way without it.
+FALLBACK_TESTS_OP := uring net process cached
+FALLBACK_TESTS_RING := go serve cancel_lost
+FALLBACK_BINS := $(filter $(patsubst %,$(B)/test/test_%,$(FALLBACK_TESTS_OP) $(FALLBACK_TESTS_RING)),$(TEST_BINS))
+empty :=
+comma := ,
+test-fallbacks: tools $(FALLBACK_BINS)
+	@$(RUN_TESTS) --fallbacks --ring-only $(subst $(empty) $(empty),$(comma),$(FALLBACK_TESTS_RING)) $(FALLBACK_BINS)
 
 test-valgrind: $(VALGRIND_BINS)
 	@tools/setup valgrind
