@@ -220,8 +220,9 @@ perf-gate: all
 	@tools/setup valgrind
 	@B=$(B) bench/gate
 
-install: lib
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/spg
+install: lib $(B)/spg-probe
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/spg $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(B)/spg-probe $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 runtime/include/spg/*.h $(DESTDIR)$(PREFIX)/include/spg/
 	install -m 644 $(B)/libspg.a $(DESTDIR)$(LIBDIR)/
 	install -m 755 $(B)/libspg.so $(DESTDIR)$(LIBDIR)/$(SONAME)
@@ -232,7 +233,7 @@ install: lib
 
 uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/include/spg
-	rm -f $(DESTDIR)$(LIBDIR)/libspg.a $(DESTDIR)$(LIBDIR)/libspg.so $(DESTDIR)$(LIBDIR)/$(SONAME) \
+	rm -f $(DESTDIR)$(PREFIX)/bin/spg-probe $(DESTDIR)$(LIBDIR)/libspg.a $(DESTDIR)$(LIBDIR)/libspg.so $(DESTDIR)$(LIBDIR)/$(SONAME) \
 		$(DESTDIR)$(LIBDIR)/pkgconfig/spg.pc
 
 clean:

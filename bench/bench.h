@@ -64,6 +64,7 @@ extern const struct bench_row bench_rows_sync[];
 extern const struct bench_row bench_rows_programs[];
 extern const struct bench_row bench_rows_net[];
 extern const struct bench_row bench_rows_gate[];
+extern const struct bench_row bench_rows_stream[];
 
 /* Repeats pass until o->measure_ns have been measured. */
 int bench_measure(const struct bench_options *o, struct bench_report *r, bench_pass pass);

@@ -66,7 +66,8 @@ def ordered(results):
 OTHERS = {"spg": "spg, one shard", "futex": "futex", "raw": "raw ring", "tokio": "Tokio",
           "compio": "Compio", "compio_2": "Compio x 2", "monoio": "Monoio", "monoio_2": "Monoio x 2",
           "may": "may", "nginx": "nginx", "pthread": "a thread each",
-          "spg_chan": "channels", "spg_chan_spin0": "channels"}
+          "spg_chan": "channels", "spg_chan_spin0": "channels", "buffer": "a buffer each",
+          "plain": "one call each"}
 
 
 def other_name(lane):

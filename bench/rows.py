@@ -132,6 +132,7 @@ LEAVES = ("--ops", "1000000")
 PRIMES = ("--ops", "2000")
 REQUESTS = ("--ops", "1600")
 NAPS = ("--ops", "200000")
+DATAGRAMS = ("--ops", "128000", "--shards", "1")
 
 GROUPS = (
     Group("yield", (
@@ -248,6 +249,17 @@ GROUPS = (
     parked_group("parked_1m", 1000000, 64, quick=False),
     parked_group("parked_1m_256k", 1000000, 256, quick=False),
     Group("conns", (spg("spg", "conns", "--n", "8000"),), rounds_max=3),
+    Group("idle_streams", (
+        spg("stream", "idle_stream", "--n", "8000"),
+        spg("buffer", "idle_buffer", "--n", "8000"),
+    ), rounds_max=3),
+    Group("udp", (
+        spg("plain", "udp_plain", *DATAGRAMS),
+        spg("stream", "udp_stream", *DATAGRAMS),
+        spg("gso", "udp_gso", *DATAGRAMS),
+        spg("gso_stream", "udp_gso_stream", *DATAGRAMS),
+        spg("gso_gro", "udp_gso_gro", *DATAGRAMS),
+    ), quick=False),
     Group("idle", (
         spg("spg", "idle", "--n", "10000", kind="idle"),
         go("go", "idle", "-n", "10000", kind="idle"),
@@ -374,6 +386,14 @@ ROWS = (
     Row("8,000 parked in spg_read, bytes each", "conns", "spg", "", None, "bytes_each", "B",
         also=(("bytes_each_half", "B each at 4,000"), ("slab_bytes_each", "B kernel slab each"))),
     Row("8,000 against 4,000 of them, growth per connection", "conns", "spg", "", 1.05, "growth", "x"),
+    Row("8,000 idle streams against buffers of 16 KiB on stacks, bytes each", "idle_streams", "stream", "buffer",
+        0.30, "bytes_each", "B"),
+    Row("datagrams received by a stream, CPU each", "udp", "stream", "plain", None, "cpu_ns_per_op",
+        setting="1 shard"),
+    Row("datagrams sent 32 at once, CPU each", "udp", "gso", "plain", 0.60, "cpu_ns_per_op", setting="1 shard"),
+    Row("the same, received by a stream, CPU each", "udp", "gso_stream", "plain", 0.60, "cpu_ns_per_op",
+        setting="1 shard"),
+    Row("the same, coalesced, CPU each", "udp", "gso_gro", "plain", 0.15, "cpu_ns_per_op", setting="1 shard"),
     Row("idle, 10,000 parked, 5 s: CPU", "idle", "spg", "", 1.0, "cpu_ms", "ms",
         also=(("threads", "threads"), ("iou_wrk_threads", "io-wq workers"))),
     Row("idle, 10,000 parked, 5 s: context switches", "idle", "spg", "", 5, "switches", ""),

@@ -16,6 +16,8 @@
 
 /* An instant that never comes; deadlines and due times use it for "none". */
 #define SPG__NEVER INT64_MAX
+/* A waiter's deadline while it is under a movable one (sched/cancel.h, C7) and none is nearer. */
+#define SPG__MOVABLE (INT64_MAX - 1)
 
 #define spg__likely(x) __builtin_expect(!!(x), 1)
 #define spg__unlikely(x) __builtin_expect(!!(x), 0)

@@ -24,6 +24,15 @@ static struct {
 	_Atomic(struct slab *) newest;
 } slabs;
 
+const struct spg__layout spg__layout_slabs[] = {
+	{ "slab.newest", &slabs.newest },
+	SPG__LAYOUT_OFFSET("slab.older", struct slab, older),
+	SPG__LAYOUT_OFFSET("slab.used", struct slab, used),
+	SPG__LAYOUT_OFFSET("slab.objects", struct slab, objects),
+	{ "coro.size", (const void *)sizeof(struct spg__coro) },
+	{ NULL, NULL },
+};
+
 /* Under the lock. */
 static struct spg__coro *object_fresh(void)
 {

@@ -73,6 +73,16 @@ struct spg__coro *spg__coro_get(struct spg__coro_cache *cache);
 void spg__coro_put(struct spg__coro_cache *cache, struct spg__coro *coro);
 void spg__coro_cache_flush(struct spg__coro_cache *cache);
 
+/* A table for debuggers (tools/spg-gdb.py): the offsets and addresses they need. */
+struct spg__layout {
+	const char *name;
+	const void *value;
+};
+#define SPG__LAYOUT_OFFSET(label, type, member) { label, (const void *)offsetof(type, member) }
+
+/* Of the slabs; the end has no name. */
+extern const struct spg__layout spg__layout_slabs[];
+
 /* Visits every object ever made, free ones too (life tells). Any thread; the visitor takes no slab lock. */
 void spg__coro_each(void (*visit)(struct spg__coro *coro, void *arg), void *arg);
 

@@ -1,6 +1,6 @@
 #include "coro/waiter.h"
 
-static const char *const names[SPG__REASON_COUNT] = {
+const char *const spg__reason_names[SPG__REASON_COUNT] = {
 	[SPG__REASON_NONE] = "running",
 	[SPG__REASON_SLEEP] = "sleep",
 	[SPG__REASON_TIMER] = "timer",
@@ -27,5 +27,5 @@ static const char *const names[SPG__REASON_COUNT] = {
 
 const char *spg__reason_name(unsigned reason)
 {
-	return reason < SPG__REASON_COUNT && names[reason] != NULL ? names[reason] : "?";
+	return reason < SPG__REASON_COUNT && spg__reason_names[reason] != NULL ? spg__reason_names[reason] : "?";
 }

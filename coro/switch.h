@@ -23,4 +23,15 @@ struct spg__transfer spg__jump(void *to, void *data) __asm__("jump_fcontext");
 void *spg__make_context(void *stack_top, size_t stack_bytes,
 			void (*entry)(struct spg__transfer)) __asm__("make_fcontext");
 
+/* Where a context holds the frame pointer and the address it goes on at; for dumps and debuggers. */
+#if defined(__x86_64__)
+#define SPG__CONTEXT_FP 0x30
+#define SPG__CONTEXT_PC 0x38
+#define SPG__CONTEXT_BYTES 0x40
+#elif defined(__aarch64__)
+#define SPG__CONTEXT_FP 0x90
+#define SPG__CONTEXT_PC 0xa0
+#define SPG__CONTEXT_BYTES 0xb0
+#endif
+
 #endif

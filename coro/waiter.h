@@ -18,6 +18,7 @@
 
 struct spg__ctx;
 struct spg__scope;
+struct spg__moving;
 
 enum spg__waiter_kind { SPG__WAITER_CORO, SPG__WAITER_THREAD };
 
@@ -48,6 +49,7 @@ enum spg__reason {
 	SPG__REASON_COUNT,
 };
 
+extern const char *const spg__reason_names[SPG__REASON_COUNT];
 const char *spg__reason_name(unsigned reason);
 
 struct spg__waiter {
@@ -62,6 +64,8 @@ struct spg__waiter {
 	/* Whose end ends our waits: ctx, or NULL in a shield. */
 	struct spg__ctx *canceler;
 	struct spg__scope *scope;
+	/* The movable deadlines it is under, the innermost first (sched/cancel.h, C7). */
+	struct spg__moving *moving;
 	/* The nearest deadline of the open scopes, and that of the canceler too. */
 	int64_t scope_deadline_ns;
 	int64_t deadline_ns;

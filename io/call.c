@@ -27,7 +27,7 @@ int spg__io_fd(const struct io_uring_sqe *sqe)
 static int on_ring(const struct io_uring_sqe *sqe, int64_t when_ns)
 {
 	struct spg__op op;
-	int err = spg__op_begin(&op, spg__io_fd(sqe));
+	int err = spg__op_begin(&op, spg__io_fd(sqe), sqe->opcode);
 
 	if (spg__unlikely(err < 0))
 		return err;
@@ -47,7 +47,7 @@ int spg__io_ready(int fd, unsigned events)
 int spg__io_entry(void)
 {
 	struct spg__wait wait;
-	int err = spg__wait_begin(&wait, SPG__REASON_IO, NULL);
+	int err = spg__wait_begin(&wait, SPG__REASON_IO, spg__op_object(-1, 0));
 
 	if (err == 0)
 		spg__wait_end(&wait);

@@ -5,7 +5,9 @@
 #include "coro/lock.h"
 #include "coro/list.h"
 #include "io/call.h"
+#include "io/bufs.h"
 #include "io/fdkind.h"
+#include "io/op.h"
 #include "io/ring.h"
 #include "sched/thread.h"
 #include "sched/wait.h"
@@ -228,6 +230,20 @@ static bool shard_busy(unsigned i, int fd)
 	return ring != NULL && atomic_load_explicit(&ring->fd_inflight[fd], memory_order_seq_cst) != 0;
 }
 
+/* Coroutines there that wait for a receive buffer on fd's behalf have nothing in flight to be canceled. */
+static void shard_wake(unsigned i, int fd)
+{
+	struct spg__ring *ring = spg__ring_of(spg__shard_at((int)i));
+
+	for (unsigned class = 0; class < SPG__BUFS_CLASSES; class++) {
+		/* acquire: pairs with spg__bufs_get. */
+		struct spg__bufs *pool = atomic_load_explicit(&ring->bufs[class], memory_order_acquire);
+
+		if (pool != NULL)
+			spg__bufs_closing(pool, fd);
+	}
+}
+
 static bool anybody(int fd, bool running)
 {
 	if (atomic_load_explicit(&atomic_load_explicit(&fdtab.foreign, memory_order_relaxed)[fd],
@@ -240,14 +256,8 @@ static bool anybody(int fd, bool running)
 	return false;
 }
 
-/* Ends everything in flight on fd and waits until it has ended. closing is set (F2). */
-static spg__noinline void drain(int fd, struct spg__wait *wait, bool running)
+static void cancel_all(int fd, struct spg__wait *wait, bool running)
 {
-	struct closer closer = { .waiter = wait->waiter, .fd = fd };
-
-	spg__lock(&fdtab.lock);
-	spg__list_append(&fdtab.closers, &closer.link);
-	spg__unlock(&fdtab.lock);
 	for (unsigned i = 0; running && i < spg__sched.conf.shards; i++) {
 		struct cancel_errand cancel = { .errand.run = cancel_run, .waiter = wait->waiter, .fd = fd };
 
@@ -257,10 +267,27 @@ static spg__noinline void drain(int fd, struct spg__wait *wait, bool running)
 		/* acquire: pairs with cancel_run. */
 		while (!atomic_load_explicit(&cancel.done, memory_order_acquire))
 			(void)spg__wait_park(wait);
+		shard_wake(i, fd);
 	}
 	spg__threads_each(foreign_wake, &fd);
-	while (anybody(fd, running))
-		(void)spg__wait_park(wait);
+}
+
+/* Ends everything in flight on fd and waits until it has ended. closing is set (F2). */
+static spg__noinline void drain(int fd, struct spg__wait *wait, bool running)
+{
+	struct closer closer = { .waiter = wait->waiter, .fd = fd };
+	int64_t pause_ns = SPG__CANCEL_AGAIN_NS;
+
+	spg__lock(&fdtab.lock);
+	spg__list_append(&fdtab.closers, &closer.link);
+	spg__unlock(&fdtab.lock);
+	cancel_all(fd, wait, running);
+	while (anybody(fd, running)) {
+		if (spg__wait_park_for(wait, pause_ns))
+			continue;
+		cancel_all(fd, wait, running); /* O3 */
+		pause_ns = spg__cancel_again_next(pause_ns);
+	}
 	spg__lock(&fdtab.lock);
 	spg__list_remove(&closer.link);
 	spg__unlock(&fdtab.lock);

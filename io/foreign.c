@@ -74,10 +74,11 @@ static int perform(const struct io_uring_sqe *sqe, enum spg__fdkind kind, bool n
 static int wait_err(struct spg__wait *wait)
 {
 	int err = wait->cancelable ? spg__waiter_err(wait->waiter) : 0;
+	int64_t deadline_ns = spg__wait_deadline(wait);
 
 	if (err < 0)
 		return err;
-	return wait->deadline_ns != SPG__NEVER && spg__clock_ns() >= wait->deadline_ns ? -ETIMEDOUT : 0;
+	return deadline_ns != SPG__NEVER && spg__clock_ns() >= deadline_ns ? -ETIMEDOUT : 0;
 }
 
 #define PAUSE_NS ((int64_t)1000000)
@@ -86,8 +87,9 @@ static int wait_err(struct spg__wait *wait)
 static void park_pause(struct spg__wait *wait, unsigned tries)
 {
 	int64_t until_ns = spg__clock_ns() + (PAUSE_NS << (tries < 4 ? tries : 4));
+	int64_t deadline_ns = spg__wait_deadline(wait);
 
-	spg__park(wait->waiter, until_ns < wait->deadline_ns ? until_ns : wait->deadline_ns);
+	spg__park(wait->waiter, until_ns < deadline_ns ? until_ns : deadline_ns);
 }
 
 static int try_until_ready(struct spg__wait *wait, const struct io_uring_sqe *sqe, unsigned events,
@@ -110,7 +112,7 @@ static int try_until_ready(struct spg__wait *wait, const struct io_uring_sqe *sq
 		if (tries >= 8)
 			park_pause(wait, tries - 8);
 		started_ns = spg__clock_ns();
-		spg__park_poll(wait->waiter, sqe->fd, events, wait->deadline_ns);
+		spg__park_poll(wait->waiter, sqe->fd, events, spg__wait_deadline(wait));
 		if (spg__clock_ns() - started_ns > PAUSE_NS)
 			tries = 0;
 	}
@@ -160,7 +162,7 @@ int spg__foreign_io(const struct io_uring_sqe *sqe, unsigned events, int64_t whe
 
 	if (counts == NULL)
 		return -ENOMEM;
-	res = spg__wait_begin(&wait, SPG__REASON_IO, (const void *)(intptr_t)fd);
+	res = spg__wait_begin(&wait, SPG__REASON_IO, spg__op_object(fd, sqe->opcode));
 	if (res < 0)
 		return res;
 	spg__wait_until(&wait, when_ns);

@@ -8,7 +8,6 @@
 int spg__multi_open(struct spg__multi *multi, int fd, void (*drop)(int32_t res),
 		    void (*prep)(struct io_uring_sqe *sqe, void *arg), void *arg)
 {
-	struct spg__trace_ring *trace;
 	struct spg__op op;
 	int err;
 
@@ -16,7 +15,7 @@ int spg__multi_open(struct spg__multi *multi, int fd, void (*drop)(int32_t res),
 	multi->results = spg__alloc(RESULTS_MIN * sizeof(*multi->results));
 	if (multi->results == NULL)
 		return -ENOMEM;
-	err = spg__op_begin(&op, fd);
+	err = spg__op_begin(&op, fd, IORING_OP_ACCEPT);
 	if (err < 0) {
 		spg__free(multi->results);
 		return err;
@@ -29,9 +28,7 @@ int spg__multi_open(struct spg__multi *multi, int fd, void (*drop)(int32_t res),
 	op.coro->pin = (int16_t)op.ring->shard->id;
 	atomic_store_explicit(&op.coro->op_shard, -1, memory_order_relaxed);
 	multi->armed = true;
-	trace = spg__trace_of(op.ring->shard);
-	if (spg__unlikely(trace != NULL))
-		spg__trace_submit(trace, op.sqe);
+	spg__trace_submit(op.ring->shard, op.sqe);
 	spg__ring_begun(op.ring);
 	spg__ring_filled(op.ring);
 	spg__wait_end(&op.wait);
@@ -85,7 +82,7 @@ int spg__multi_next(struct spg__multi *multi)
 	int err = 0, res;
 
 	if (multi->count == 0) {
-		err = spg__wait_begin(&wait, SPG__REASON_IO, (const void *)(intptr_t)multi->fd);
+		err = spg__wait_begin(&wait, SPG__REASON_IO, spg__op_object(multi->fd, IORING_OP_ACCEPT));
 		if (err < 0)
 			return err;
 		while (!ready(multi) && err == 0)
@@ -103,21 +100,30 @@ int spg__multi_next(struct spg__multi *multi)
 	return multi->err < 0 ? multi->err : -ENODATA;
 }
 
+static void cancel(struct spg__multi *multi)
+{
+	struct io_uring_sqe *sqe;
+
+	while ((sqe = spg__ring_sqe(multi->ring)) == NULL)
+		spg__coro_yield();
+	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)multi | SPG__UD_MULTI, 0);
+	sqe->user_data = SPG__UD_IGNORE;
+}
+
 void spg__multi_close(struct spg__multi *multi)
 {
 	struct spg__wait wait;
+	int64_t pause_ns = SPG__CANCEL_AGAIN_NS;
 
-	SPG_CHECK(spg__wait_begin_uncancelable(&wait, SPG__REASON_IO, (const void *)(intptr_t)multi->fd) == 0);
-	if (multi->armed) {
-		struct io_uring_sqe *sqe;
-
-		while ((sqe = spg__ring_sqe(multi->ring)) == NULL)
-			spg__coro_yield();
-		io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)multi | SPG__UD_MULTI, 0);
-		sqe->user_data = SPG__UD_IGNORE;
+	SPG_CHECK(spg__wait_begin_uncancelable(&wait, SPG__REASON_IO, spg__op_object(multi->fd, IORING_OP_ACCEPT)) == 0);
+	if (multi->armed)
+		cancel(multi);
+	while (multi->armed) {
+		if (spg__wait_park_for(&wait, pause_ns))
+			continue;
+		cancel(multi);
+		pause_ns = spg__cancel_again_next(pause_ns);
 	}
-	while (multi->armed)
-		(void)spg__wait_park(&wait);
 	spg__wait_end(&wait);
 	for (; multi->count > 0; multi->count--) {
 		multi->drop(multi->results[multi->head]);

@@ -41,9 +41,9 @@ static int begin(struct spg__op *op, int fd)
 	return 0;
 }
 
-int spg__op_begin(struct spg__op *op, int fd)
+int spg__op_begin(struct spg__op *op, int fd, unsigned opcode)
 {
-	int err = spg__wait_begin(&op->wait, SPG__REASON_IO, (const void *)(intptr_t)fd);
+	int err = spg__wait_begin(&op->wait, SPG__REASON_IO, spg__op_object(fd, opcode));
 
 	return spg__unlikely(err < 0) ? err : begin(op, fd);
 }
@@ -69,54 +69,68 @@ static spg__noinline void cancel(struct spg__op *op)
 		spg__trace_put_any(shard, SPG__TRACE_CANCEL, (uint64_t)(uintptr_t)op, 0);
 }
 
+/* O3 */
+static spg__noinline void cancel_and_await(struct spg__op *op)
+{
+	int64_t pause_ns = SPG__CANCEL_AGAIN_NS;
+
+	cancel(op);
+	/* acquire [O2]: pairs with spg__op_complete. */
+	while (atomic_load_explicit(&op->res, memory_order_acquire) == SPG__OP_PENDING) {
+		if (spg__wait_park_for(&op->wait, pause_ns))
+			continue;
+		cancel(op);
+		pause_ns = spg__cancel_again_next(pause_ns);
+	}
+}
+
 /* Waits for the CQE; the first end of the context asks for it. Returns that end's error, or 0. */
 static int await(struct spg__op *op)
 {
-	int ended = 0;
-
 	/* acquire [O2]: pairs with spg__op_complete. */
 	while (atomic_load_explicit(&op->res, memory_order_acquire) == SPG__OP_PENDING) {
 		int err = spg__wait_park(&op->wait);
 
 		if (spg__likely(err == 0))
 			continue;
-		cancel(op);
-		ended = err;
-		op->wait.cancelable = false;
-		op->wait.deadline_ns = SPG__NEVER;
+		cancel_and_await(op);
+		return err;
 	}
-	return ended;
+	return 0;
 }
 
 /* Of the kernel's own, -ERESTARTSYS to -ERESTART_RESTARTBLOCK: some operations let it through. */
 #define RESTART_MIN 512
 #define RESTART_MAX 517
 
-/* O4: who ended it, the context, spg_close, or nobody. */
-static spg__noinline int failed(struct spg__op *op, int res, int ended)
+/* A worker thread of the kernel was interrupted: that is how they are canceled. */
+static bool interrupted(int res)
 {
-	/* A worker thread of the kernel was interrupted: that is how they are canceled. */
-	if (res == -EINTR || (res <= -RESTART_MIN && res >= -RESTART_MAX))
-		res = ended < 0 || (spg__fdtab_word(op->fd) & 1) ? -ECANCELED : -EINTR;
+	return res == -EINTR || (res <= -RESTART_MIN && res >= -RESTART_MAX);
+}
+
+/* O4: who ended it, the context or nobody. What spg_close ended is -ECANCELED already. */
+static spg__noinline int failed(int res, int ended)
+{
+	if (interrupted(res))
+		res = ended < 0 ? -ECANCELED : -EINTR;
 	return res == -ECANCELED && ended < 0 ? ended : res;
 }
 
 int spg__op_wait(struct spg__op *op)
 {
-	struct spg__trace_ring *trace;
 	int ended, res;
 
 	op->sqe->user_data = (uint64_t)(uintptr_t)op;
-	SPG__PROBE4(op_submit, op, op->coro->id, op->sqe->opcode, op->sqe->fd);
-	trace = spg__trace_of(op->ring->shard);
-	if (spg__unlikely(trace != NULL))
-		spg__trace_submit(trace, op->sqe);
+	SPG__PROBE3(op_submit, op, op->sqe->opcode, op->sqe->fd);
+	if (spg__unlikely(spg__trace_of(op->ring->shard) != NULL))
+		spg__trace_submit(op->ring->shard, op->sqe);
 	spg__ring_begun(op->ring);
 	spg__ring_filled(op->ring);
 	ended = await(op);
 	spg__wait_end(&op->wait);
 	res = atomic_load_explicit(&op->res, memory_order_relaxed);
-	return spg__likely(res >= 0) ? res : failed(op, res, ended);
+	return spg__likely(res >= 0) ? res : failed(res, ended);
 }
 
 /* O2: the store to res is the last access; the op's stack may be gone. */
@@ -126,6 +140,9 @@ void spg__op_complete(struct spg__op *op, int32_t res, uint32_t flags)
 	struct spg__ring *ring = op->ring;
 
 	SPG_CHECK(res != SPG__OP_PENDING);
+	/* Looked at before the closer may go on: the number is another's after that. */
+	if (spg__unlikely(res < 0) && interrupted(res) && (spg__fdtab_word(op->fd) & 1))
+		res = -ECANCELED;
 	SPG__PROBE3(op_complete, op, coro->id, res);
 	op->flags = flags;
 	spg__fdtab_leave(ring->fd_inflight, op->fd);

@@ -3,10 +3,13 @@
 #include "coro/alloc.h"
 #include "coro/clock.h"
 #include "coro/fault.h"
+#include "io/bufs.h"
 #include "io/fdtab.h"
 #include "io/multi.h"
 #include "io/op.h"
+#include "io/stream.h"
 #include "io/watch.h"
+#include "sched/queue.h"
 #include "spg_probe.h"
 
 #include <poll.h>
@@ -35,6 +38,10 @@ static const struct {
 	{ IORING_SETUP_COOP_TASKRUN, offsetof(struct spg__features, coop_taskrun) },
 	{ IORING_SETUP_SUBMIT_ALL, offsetof(struct spg__features, submit_all) },
 };
+/* They make our thread run what the kernel's polling thread runs. */
+#define NOT_WITH_SQPOLL (IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_COOP_TASKRUN)
+/* How often a full queue is waited for before the caller has to. */
+#define SQ_WAITS_MAX 8
 #define SETUP_FLAGS (sizeof(setup_flags) / sizeof(setup_flags[0]))
 
 static bool *feature_at(size_t offset)
@@ -42,12 +49,14 @@ static bool *feature_at(size_t offset)
 	return (bool *)((char *)&spg__features + offset);
 }
 
-static unsigned wanted_flags(void)
+static unsigned wanted_flags(bool sqpoll)
 {
 	unsigned flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
 
 	for (size_t i = 0; i < SETUP_FLAGS; i++)
 		flags |= *feature_at(setup_flags[i].feature) ? setup_flags[i].flag : 0;
+	if (sqpoll)
+		flags = (flags & ~(unsigned)NOT_WITH_SQPOLL) | IORING_SETUP_SQPOLL;
 	/* The kernel wants them in this company. */
 	if (!(flags & IORING_SETUP_SINGLE_ISSUER))
 		flags &= ~(unsigned)IORING_SETUP_DEFER_TASKRUN;
@@ -56,13 +65,21 @@ static unsigned wanted_flags(void)
 	return flags;
 }
 
-/* Gives up one flag at a time on -EINVAL, half of the entries at a time on -ENOMEM. */
-static int setup(struct spg__ring *ring, unsigned entries)
+/*
+ * Gives up half of the entries at a time on -ENOMEM, one flag at a time on -EINVAL; before
+ * that the polling thread, which may be forbidden or one too many.
+ */
+static int setup(struct spg__ring *ring, unsigned entries, unsigned sqpoll_idle_ms)
 {
 	size_t next = 0;
 
 	for (;;) {
-		struct io_uring_params params = { .flags = wanted_flags(), .cq_entries = entries * CQ_PER_SQ };
+		bool sqpoll = sqpoll_idle_ms > 0 && spg__features.sqpoll;
+		struct io_uring_params params = {
+			.flags = wanted_flags(sqpoll),
+			.cq_entries = entries * CQ_PER_SQ,
+			.sq_thread_idle = sqpoll ? sqpoll_idle_ms : 0,
+		};
 		int err = spg__fault(SPG__FAULT_MAP);
 
 		if (err == 0)
@@ -73,48 +90,14 @@ static int setup(struct spg__ring *ring, unsigned entries)
 			entries /= 2;
 			continue;
 		}
+		if (sqpoll) {
+			spg__features.sqpoll = false;
+			continue;
+		}
 		if (err != -EINVAL || next == SETUP_FLAGS)
 			return err;
 		*feature_at(setup_flags[next++].feature) = false;
 	}
-}
-
-static void probe_ops(struct spg__ring *ring)
-{
-	union {
-		struct io_uring_probe head;
-		char bytes[sizeof(struct io_uring_probe) + SPG__OPS_MAX * sizeof(struct io_uring_probe_op)];
-	} *probe = spg__calloc(1, sizeof(*probe));
-	int err = probe == NULL ? -ENOMEM : io_uring_register_probe(&ring->uring, &probe->head, SPG__OPS_MAX);
-
-	for (unsigned i = 0; i < SPG__OPS_MAX; i++) {
-		/* Without an answer: what 5.6 had, when the probe came. */
-		bool there = err < 0 ? i <= IORING_OP_EPOLL_CTL :
-				       i <= probe->head.last_op && (probe->head.ops[i].flags & IO_URING_OP_SUPPORTED);
-
-		spg__features.op[i] &= there;
-	}
-	spg__free(probe);
-}
-
-/* From a thread without a ring. false: the kernel cannot, or the target's queue is full. */
-static bool wake_by_register(struct spg__ring *to)
-{
-	struct io_uring_sqe sqe = { 0 };
-
-	io_uring_prep_msg_ring(&sqe, to->uring.ring_fd, 0, SPG__UD_WAKE, 0);
-	return syscall(SYS_io_uring_register, -1, SPG__REGISTER_SEND_MSG_RING, &sqe, 1) >= 0;
-}
-
-/* Once, by the first shard, before the others start: what the ring told. */
-static void probe_ring(struct spg__ring *ring)
-{
-	probe_ops(ring);
-	spg__features.no_iowait &= (ring->uring.features & SPG__FEAT_NO_IOWAIT) != 0;
-	spg__features.msg_ring &= spg__features.op[IORING_OP_MSG_RING] &&
-				  (ring->uring.features & IORING_FEAT_CQE_SKIP);
-	/* A message to ourselves: the wake it leaves is harmless. */
-	spg__features.send_msg_ring &= spg__features.msg_ring && wake_by_register(ring);
 }
 
 /* The read that makes event_fd end a wait. */
@@ -135,9 +118,12 @@ int spg__ring_open(struct spg__ring *ring, struct spg__shard *shard, const struc
 	*ring = (struct spg__ring){ .shard = shard, .event_fd = -1 };
 	if (!spg__features.io_uring)
 		return -ENOSYS;
-	err = setup(ring, conf->entries);
+	if (shard->id == 0)
+		spg__features.sqpoll &= conf->sqpoll_idle_ms > 0;
+	err = setup(ring, conf->entries, conf->sqpoll_idle_ms);
 	if (err < 0)
 		return err;
+	ring->sqpoll = (ring->uring.flags & IORING_SETUP_SQPOLL) != 0;
 	ring->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (ring->event_fd < 0) {
 		err = -errno;
@@ -157,7 +143,8 @@ int spg__ring_open(struct spg__ring *ring, struct spg__shard *shard, const struc
 		ring->enter_flags = IORING_ENTER_REGISTERED_RING;
 	}
 	if (shard->id == 0)
-		probe_ring(ring);
+		/* Before the other shards start. The wake that a probe leaves is harmless. */
+		spg__features_of_ring(&spg__features, &ring->uring, SPG__UD_WAKE);
 	/* A child of fork must not submit to our ring; it still needs our stacks. */
 	(void)io_uring_ring_dontfork(&ring->uring);
 	/* The default is tens of thousands. Refused by old kernels. */
@@ -178,6 +165,12 @@ void spg__ring_close(struct spg__ring *ring)
 	spg__fdtab_counts_free(ring->fd_inflight);
 	/* The kernel cancels the read of event_fd with the ring. */
 	io_uring_queue_exit(&ring->uring);
+	for (unsigned i = 0; i < SPG__BUFS_CLASSES; i++) {
+		struct spg__bufs *pool = atomic_load_explicit(&ring->bufs[i], memory_order_acquire);
+
+		if (pool != NULL)
+			spg__bufs_close(pool);
+	}
 	close(ring->event_fd);
 	ring->shard->ring = NULL;
 }
@@ -222,13 +215,54 @@ static int enter(struct spg__ring *ring, unsigned submit, unsigned min, unsigned
 	return (int)n;
 }
 
+/* N6. The flags that wake the polling thread, if it sleeps and something is queued for it. */
+static spg__noinline unsigned sqpoll_publish(struct spg__ring *ring)
+{
+	struct io_uring_sq *sq = &ring->uring.sq;
+	unsigned tail = sq->sqe_tail;
+
+	spg__count_add(&ring->shard->counters.sqes, tail - ring->sqes_counted);
+	ring->sqes_counted = tail;
+	/*
+	 * seq_cst, both: the tail is stored before the flag is looked at. Pairs with the
+	 * kernel's thread, which raises the flag before it looks at the tail a last time.
+	 */
+	__atomic_store_n(sq->ktail, tail, __ATOMIC_SEQ_CST);
+	if ((__atomic_load_n(sq->kflags, __ATOMIC_SEQ_CST) & IORING_SQ_NEED_WAKEUP) == 0 ||
+	    tail == io_uring_smp_load_acquire(sq->khead))
+		return 0;
+	return IORING_ENTER_SQ_WAKEUP;
+}
+
+/* What io_uring_enter is to submit; and into flags what it needs besides. */
+static unsigned hand_in(struct spg__ring *ring, unsigned *flags)
+{
+	if (spg__likely(!ring->sqpoll))
+		return sq_publish(ring);
+	*flags |= sqpoll_publish(ring);
+	return 0;
+}
+
+/* Time 0: it is about to park, which is the next record. */
+spg__noinline void spg__trace_submit(struct spg__shard *shard, const struct io_uring_sqe *sqe)
+{
+	struct spg__trace_ring *trace = spg__trace_of(shard);
+	uint64_t first;
+
+	_Static_assert(offsetof(struct io_uring_sqe, fd) == 4, "opcode and descriptor in 8 bytes");
+	if (trace == NULL)
+		return;
+	memcpy(&first, sqe, sizeof(first));
+	spg__trace_put_at(trace, 0, SPG__TRACE_SUBMIT, sqe->user_data, first);
+}
+
 void spg__ring_submit(struct spg__ring *ring)
 {
-	unsigned n = sq_publish(ring);
+	unsigned flags = 0, n = hand_in(ring, &flags);
 
 	/* -EINTR, -EAGAIN, -EBUSY: they stay queued for the next poll (N5). */
-	if (n > 0)
-		(void)enter(ring, n, 0, 0, NULL);
+	if (n > 0 || flags != 0)
+		(void)enter(ring, n, 0, flags, NULL);
 }
 
 /* Of an operation, a multishot one, or a watch: neither a mark nor a wake. */
@@ -246,6 +280,8 @@ static void complete(struct spg__ring *ring, uint64_t user_data, int32_t res, ui
 			spg__op_complete(what, res, flags);
 		else if ((user_data & SPG__UD_TAGS) == SPG__UD_MULTI)
 			spg__multi_complete(what, res, flags);
+		else if ((user_data & SPG__UD_TAGS) == SPG__UD_STREAM)
+			spg__stream_complete(what, res, flags);
 		else
 			spg__watch_complete(what, res);
 		return;
@@ -281,12 +317,19 @@ static spg__noinline void trace_completions_foreign(struct io_uring_cq *cq, unsi
 	spg__trace_release(NULL);
 }
 
+/* Does it belong to an object of this tag? */
+static bool is_tagged(const struct io_uring_cqe *cqe, unsigned tag)
+{
+	return is_somebodys(cqe->user_data) && (cqe->user_data & SPG__UD_TAGS) == tag;
+}
+
 /* Keeps a completion for the owner's next reap. false: no room. Under cq_lock. */
 static spg__noinline bool hold_back(struct spg__ring *ring, const struct io_uring_cqe *cqe)
 {
 	unsigned n = atomic_load_explicit(&ring->held_count, memory_order_relaxed);
 
-	if (n == HELD_MAX)
+	/* A stream's come in order: what is held may be overtaken. */
+	if (n == HELD_MAX || is_tagged(cqe, SPG__UD_STREAM))
 		return false;
 	ring->held[n] = (struct spg__held){ .user_data = cqe->user_data, .res = cqe->res, .flags = cqe->flags };
 	/* seq_cst: ordered before the look at `sleeping` of the wake that follows (I1). */
@@ -360,7 +403,7 @@ static void ring_reap_for(struct spg__shard *shard)
 		trace_completions_foreign(cq, head, tail);
 	for (; head != tail; head++) {
 		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
-		bool op = is_somebodys(cqe->user_data) && (cqe->user_data & SPG__UD_TAGS) == 0;
+		bool op = is_tagged(cqe, 0) || is_tagged(cqe, SPG__UD_STREAM);
 
 		if (op)
 			complete(ring, cqe->user_data, cqe->res, cqe->flags);
@@ -382,7 +425,9 @@ static void ring_surface(struct spg__shard *shard)
 	if (ring == NULL)
 		return;
 	n = *ring->uring.sq.ktail - io_uring_smp_load_acquire(ring->uring.sq.khead);
-	syscall(SYS_io_uring_enter, ring->enter_fd, n, 0, IORING_ENTER_GETEVENTS | ring->enter_flags, NULL, 0);
+	/* The polling thread is woken whether it sleeps or not. */
+	syscall(SYS_io_uring_enter, ring->enter_fd, n, 0,
+		IORING_ENTER_GETEVENTS | ring->enter_flags | (ring->sqpoll ? IORING_ENTER_SQ_WAKEUP : 0), NULL, 0);
 }
 
 static bool ring_holds(struct spg__shard *shard)
@@ -402,21 +447,27 @@ struct io_uring_sqe *spg__ring_sqe(struct spg__ring *ring)
 		return sqe;
 	spg__count(&ring->shard->counters.sq_full);
 	spg__ring_submit(ring);
-	return io_uring_get_sqe(&ring->uring);
+	sqe = io_uring_get_sqe(&ring->uring);
+	/* The polling thread empties it in a moment; a signal ends the wait. */
+	for (int i = 0; sqe == NULL && ring->sqpoll && i < SQ_WAITS_MAX; i++) {
+		(void)enter(ring, 0, 0, IORING_ENTER_SQ_WAKEUP | IORING_ENTER_SQ_WAIT, NULL);
+		sqe = io_uring_get_sqe(&ring->uring);
+	}
+	return sqe;
 }
 
 static void ring_poll(struct spg__shard *shard)
 {
 	struct spg__ring *ring = shard->ring;
-	unsigned n = sq_publish(ring);
+	unsigned wakeup = 0, n = hand_in(ring, &wakeup);
 	/* relaxed: a flag raised right now is seen at the next poll, or by the wait. */
 	unsigned flags = IO_URING_READ_ONCE(*ring->uring.sq.kflags);
 
 	if (spg__unlikely(flags & IORING_SQ_CQ_OVERFLOW))
 		spg__count(&shard->counters.cq_overflow);
 	/* With work to hand in or task work to run; the completions come with it. */
-	if (n > 0 || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
-		(void)enter(ring, n, 0, IORING_ENTER_GETEVENTS, NULL);
+	if (n > 0 || wakeup != 0 || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)))
+		(void)enter(ring, n, 0, IORING_ENTER_GETEVENTS | wakeup, NULL);
 	reap(ring);
 }
 
@@ -429,11 +480,13 @@ static bool wait_under_valgrind(struct spg__ring *ring, int64_t left_ns)
 {
 	struct pollfd ready = { .fd = ring->uring.ring_fd, .events = POLLIN };
 	struct timespec ts = spg__clock_timespec(left_ns);
+	unsigned n, flags = IORING_ENTER_GETEVENTS;
 
 	if (!RUNNING_ON_VALGRIND)
 		return false;
+	n = hand_in(ring, &flags);
 	spg__shard_nap(ring->shard);
-	(void)enter(ring, sq_publish(ring), 0, IORING_ENTER_GETEVENTS, NULL);
+	(void)enter(ring, n, 0, flags, NULL);
 	(void)ppoll(&ready, 1, left_ns >= 0 ? &ts : NULL, NULL);
 	(void)enter(ring, 0, 0, IORING_ENTER_GETEVENTS, NULL);
 	spg__shard_nap(ring->shard);
@@ -455,7 +508,7 @@ static void ring_wait(struct spg__shard *shard, int64_t due_ns)
 	struct io_uring_getevents_arg arg = { .sigmask_sz = _NSIG / 8 };
 	struct __kernel_timespec ts;
 	int64_t left = -1;
-	unsigned flags = IORING_ENTER_GETEVENTS | (spg__features.no_iowait ? SPG__ENTER_NO_IOWAIT : 0);
+	unsigned n, flags = IORING_ENTER_GETEVENTS | (spg__features.no_iowait ? SPG__ENTER_NO_IOWAIT : 0);
 
 	if (reap(ring) > 0 || atomic_load_explicit(&ring->held_count, memory_order_seq_cst) > 0)
 		return;
@@ -469,10 +522,32 @@ static void ring_wait(struct spg__shard *shard, int64_t due_ns)
 	if (wait_under_valgrind(ring, left))
 		return;
 	/* -ETIME, -EINTR: look again. -EAGAIN, -EBUSY: what was not submitted stays queued. */
+	n = hand_in(ring, &flags);
 	spg__shard_nap(shard);
-	(void)enter(ring, sq_publish(ring), 1, flags, &arg);
+	(void)enter(ring, n, 1, flags, &arg);
 	spg__shard_nap(shard);
 	reap(ring);
+}
+
+/* A round is a cancel and its completion; the time is for what has nothing to be canceled yet. */
+#define DRAIN_ROUND_NS ((int64_t)10 * 1000000)
+
+void spg__ring_drain(struct spg__ring *ring)
+{
+	struct io_uring_sqe *sqe;
+
+	/* acquire: what the watchdog reaped last; it has ended. */
+	while (atomic_load_explicit(&ring->streams, memory_order_acquire) > 0) {
+		sqe = spg__ring_sqe(ring);
+		if (sqe != NULL) {
+			/* Every coroutine has ended: whatever is in flight belongs to no call. */
+			io_uring_prep_cancel(sqe, NULL, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+			sqe->user_data = SPG__UD_IGNORE;
+		}
+		ring_wait(ring->shard, spg__clock_ns() + DRAIN_ROUND_NS);
+	}
+	/* The last errands: no foreign thread can post one any more. */
+	(void)spg__inbox_drain(ring->shard);
 }
 
 /* From a shard: a message by its own ring, at once. false: no room. */
@@ -495,9 +570,13 @@ static void ring_wake(struct spg__shard *target)
 	struct spg__shard *self = spg__shard_self();
 	struct spg__ring *to = target->ring;
 
-	if (self != NULL && spg__features.msg_ring && wake_by_ring(self->ring, to))
+	/* By a polling thread the message would take a detour. */
+	bool by_ring = self != NULL && spg__features.msg_ring &&
+		       !(spg__ring_of(self)->sqpoll && spg__features.send_msg_ring);
+
+	if (by_ring && wake_by_ring(self->ring, to))
 		return;
-	if (self == NULL && spg__features.send_msg_ring && wake_by_register(to))
+	if (!by_ring && spg__features.send_msg_ring && spg__send_msg_ring(to->uring.ring_fd, SPG__UD_WAKE))
 		return;
 	/* A full counter means that a wake is pending already. */
 	(void)!write(to->event_fd, &(uint64_t){ 1 }, sizeof(uint64_t));

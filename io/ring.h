@@ -3,20 +3,21 @@
  *
  * N1  Only the shard's thread touches its SQ and CQ (SINGLE_ISSUER).
  * N2  user_data of our SQEs: an operation's address (16-aligned), a multishot
- *     operation's address + 1, a watch's + 3, or one of the small marks below.
+ *     operation's address + 1, a watch's + 3, a stream's + 5, or one of the small marks below.
  * N3  A CQE is turned into a store and an unpark; nothing of the user's runs while
  *     the CQ is read.
  * N4  We move the SQ's tail ourselves: the ring array is the identity, and liburing's
  *     submitting calls are not used.
  * N5  An SQE taken is submitted at the latest by the shard's next poll or wait.
+ * N6  With a polling thread of the kernel's (SQPOLL) what is published is taken at any
+ *     time by that thread, so only whole SQEs are; it sleeps when idle, and whoever
+ *     submits looks at its flag after the tail is stored.
  */
 #ifndef SPG__IO_RING_H
 #define SPG__IO_RING_H
 
 #include "io/features.h"
 #include "sched/trace.h"
-
-#include <string.h>
 
 #define SPG__UD_IGNORE 2u
 #define SPG__UD_WAKE 4u
@@ -26,7 +27,13 @@
 #define SPG__UD_MARKS_END 16u
 #define SPG__UD_MULTI 1u
 #define SPG__UD_WATCH 3u
+#define SPG__UD_STREAM 5u
 #define SPG__UD_TAGS 15u
+
+/* Sizes of receive buffers (io/bufs.h). */
+#define SPG__BUFS_CLASSES 4u
+
+struct spg__bufs;
 
 struct spg__held {
 	uint64_t user_data;
@@ -39,6 +46,9 @@ struct spg__ring {
 	struct spg__shard *shard;
 	int enter_fd;
 	unsigned enter_flags;
+	/* N6; and how many of its SQEs the counters have. */
+	bool sqpoll;
+	unsigned sqes_counted;
 	/* Ends a wait where MSG_RING does not work. A read on it is always in flight. */
 	int event_fd;
 	uint64_t event_value;
@@ -53,16 +63,24 @@ struct spg__ring {
 	_Atomic unsigned held_count;
 	/* Of io/cached.c. */
 	unsigned cached_reads;
+	/* Pools of receive buffers, made by the owner when first asked for; the kernel may know no such thing. */
+	_Atomic(struct spg__bufs *) bufs[SPG__BUFS_CLASSES];
+	bool bufs_refused;
+	/* Streams whose receive is in flight: raised by the owner, lowered by whoever reaped. */
+	_Atomic unsigned streams;
 };
 
 struct spg__ring_conf {
 	unsigned entries;
 	unsigned iowq_workers_max;
+	unsigned sqpoll_idle_ms; /* 0: no polling thread */
 };
 
 /* On the shard's thread, before its loop. 0 or the errno of the set-up. */
 int spg__ring_open(struct spg__ring *ring, struct spg__shard *shard, const struct spg__ring_conf *conf);
-/* After its loop: nothing is in flight but our own read of event_fd. */
+/* On the shard's thread, after its loop: ends what streams have in flight that nobody closed. */
+void spg__ring_drain(struct spg__ring *ring);
+/* After that: nothing is in flight but our own read of event_fd. */
 void spg__ring_close(struct spg__ring *ring);
 
 /* In a child of fork: closes the descriptors of all open rings, which are not mapped here. */
@@ -86,21 +104,14 @@ static inline void spg__ring_filled(struct spg__ring *ring)
 	io_uring_smp_store_release(ring->uring.sq.ktail, ring->uring.sq.sqe_tail);
 }
 
-/* The SQE is whole, and the running coroutine's. Time 0: it is about to park, which is the next record. */
-static inline void spg__trace_submit(struct spg__trace_ring *trace, const struct io_uring_sqe *sqe)
-{
-	uint64_t first;
-
-	_Static_assert(offsetof(struct io_uring_sqe, fd) == 4, "opcode and descriptor in 8 bytes");
-	memcpy(&first, sqe, sizeof(first));
-	spg__trace_put_at(trace, 0, SPG__TRACE_SUBMIT, sqe->user_data, first);
-}
+/* Tells the trace, when one goes on: the SQE is whole, and the running coroutine's. */
+void spg__trace_submit(struct spg__shard *shard, const struct io_uring_sqe *sqe);
 
 /* One more operation is in flight, or one less. */
 static inline void spg__ring_begun(struct spg__ring *ring)
 {
 	/* release [N-a]: the operation's fields, for a watchdog that reaps; the kernel orders them, too. */
-	atomic_store_explicit(&ring->begun, spg__count_read(&ring->begun) + 1, memory_order_release);
+	spg__count_release(&ring->begun);
 }
 
 static inline void spg__ring_ended(struct spg__ring *ring)

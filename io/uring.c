@@ -65,7 +65,7 @@ static int run(const struct io_uring_sqe *sqe, uint32_t *cqe_flags)
 		*cqe_flags = 0;
 		return spg__io(sqe, events_of(sqe));
 	}
-	res = spg__op_begin(&op, spg__io_fd(sqe));
+	res = spg__op_begin(&op, spg__io_fd(sqe), sqe->opcode);
 	if (res < 0)
 		return res;
 	*op.sqe = *sqe;
@@ -102,7 +102,7 @@ static struct spg__ctx *thread_ctx(struct spg__waiter *w)
 	/* In a shield, or never canceled: it still ends with the runtime. */
 	if (parent == NULL || parent == spg__ctx_background())
 		parent = spg__ctx_root();
-	return spg__ctx_create(parent, w->deadline_ns);
+	return spg__ctx_create(parent, spg__waiter_deadline(w));
 }
 
 static int on_runtime(const struct io_uring_sqe *sqe, uint32_t *cqe_flags)

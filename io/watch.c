@@ -14,7 +14,6 @@ struct spg__watch *spg__watch_arm(int fd, unsigned events, void (*fire)(struct s
 				  void *owner, int index, int *err)
 {
 	struct spg__watch *watch = spg__calloc(1, sizeof(*watch));
-	struct spg__trace_ring *trace;
 	struct spg__ring *ring;
 	struct io_uring_sqe *sqe;
 
@@ -39,9 +38,7 @@ struct spg__watch *spg__watch_arm(int fd, unsigned events, void (*fire)(struct s
 	atomic_init(&watch->refs, 1);
 	io_uring_prep_poll_add(sqe, fd, events);
 	sqe->user_data = (uint64_t)(uintptr_t)watch | SPG__UD_WATCH;
-	trace = spg__trace_of(ring->shard);
-	if (spg__unlikely(trace != NULL))
-		spg__trace_submit(trace, sqe);
+	spg__trace_submit(ring->shard, sqe);
 	spg__ring_begun(ring);
 	spg__ring_filled(ring);
 	return watch;

@@ -36,9 +36,6 @@
 
 int64_t spg__debug_request_ns = 10 * SPG_SEC;
 
-/* Where coroutine dumps are not built in, the answer is 501. */
-extern int spg_dump(int fd) __attribute__((weak));
-
 static const char index_text[] = "spg\n\n"
 				 "/stats             counters, JSON\n"
 				 "/metrics           counters, Prometheus\n"
@@ -75,8 +72,6 @@ static const char *reason(int status)
 		return "Content Too Large";
 	case 431:
 		return "Request Header Fields Too Large";
-	case 501:
-		return "Not Implemented";
 	case 503:
 		return "Service Unavailable";
 	default:
@@ -132,8 +127,6 @@ static int status_of(int err)
 		return 409;
 	case -EPERM: /* of the seal */
 		return 413;
-	case -ENOSYS:
-		return 501;
 	case -ESRCH:
 	case -ECANCELED:
 		return 503;
@@ -177,7 +170,7 @@ static int make_metrics(int fd, int64_t arg)
 static int make_dump(int fd, int64_t arg)
 {
 	(void)arg;
-	return spg_dump != NULL ? spg_dump(fd) : -ENOSYS;
+	return spg_dump(fd);
 }
 
 static int make_trace(int fd, int64_t seconds)

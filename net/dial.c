@@ -21,7 +21,7 @@ int spg__dial_init(struct spg__dial *dial, const struct spg__network *network, c
 	int n;
 
 	*dial = (struct spg__dial){ .network = *network, .opts = opts };
-	if (opts->rcvbuf_bytes < 0 || opts->sndbuf_bytes < 0)
+	if (opts->rcvbuf_bytes < 0 || opts->sndbuf_bytes < 0 || opts->tos < 0 || opts->tos > UINT8_MAX)
 		return -EINVAL;
 	if (opts->local == NULL)
 		return 0;
@@ -54,11 +54,16 @@ static int options(const struct spg__dial *dial, int fd, int family)
 	const spg_dial_opts *o = dial->opts;
 	int err = spg__sockopt_buffers(fd, o->rcvbuf_bytes, o->sndbuf_bytes);
 
-	if (err < 0 || family == AF_UNIX || dial->network.type != SOCK_STREAM)
+	if (err < 0 || family == AF_UNIX)
 		return err;
-	if (o->nodelay)
+	err = spg__sockopt_tos(fd, family, o->tos);
+	if (err == 0 && dial->network.type != SOCK_STREAM)
+		return o->udp_gro ? spg__sockopt_gro(fd) : 0;
+	if (err == 0 && o->nodelay)
 		err = spg__sockopt_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	return err < 0 ? err : spg__sockopt_keepalive(fd, o->keepalive_ns);
+	if (err == 0)
+		err = spg__sockopt_keepalive(fd, o->keepalive_ns);
+	return err < 0 ? err : spg__sockopt_user_timeout(fd, o->user_timeout_ns);
 }
 
 static int attempt(const struct spg__dial *dial, const struct spg__addr *addr)

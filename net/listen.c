@@ -24,7 +24,7 @@ static int stream_options(int fd, const struct spg__addr *addr, const spg_listen
 		err = spg__sockopt_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	if (err == 0)
 		err = spg__sockopt_keepalive(fd, o->keepalive_ns);
-	return err;
+	return err < 0 ? err : spg__sockopt_user_timeout(fd, o->user_timeout_ns);
 }
 
 static int options(int fd, const struct spg__network *network, const struct spg__addr *addr,
@@ -34,11 +34,15 @@ static int options(int fd, const struct spg__network *network, const struct spg_
 
 	if (network->type == SOCK_STREAM)
 		err = stream_options(fd, addr, o);
+	else if (o->udp_gro && addr->sa.sa_family != AF_UNIX)
+		err = spg__sockopt_gro(fd);
 	if (err == 0 && o->reuse_port && addr->sa.sa_family != AF_UNIX)
 		err = spg__sockopt_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	/* Said in both directions: net.ipv6.bindv6only must not decide it. */
 	if (err == 0 && addr->sa.sa_family == AF_INET6)
-		err = spg__sockopt_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, network->family == AF_INET6);
+		err = spg__sockopt_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, network->family == AF_INET6 || o->v6only);
+	if (err == 0)
+		err = spg__sockopt_tos(fd, addr->sa.sa_family, o->tos);
 	/* Before listen: the window scale is fixed by the SYN. */
 	return err == 0 ? spg__sockopt_buffers(fd, o->rcvbuf_bytes, o->sndbuf_bytes) : err;
 }
@@ -179,7 +183,8 @@ int spg_listen(const char *network, const char *address, const spg_listen_opts *
 		return err;
 	if (o == NULL)
 		o = &defaults;
-	if (o->backlog < 0 || o->rcvbuf_bytes < 0 || o->sndbuf_bytes < 0 || o->mode > MODE_MAX)
+	if (o->backlog < 0 || o->rcvbuf_bytes < 0 || o->sndbuf_bytes < 0 || o->mode > MODE_MAX ||
+	    o->tos < 0 || o->tos > UINT8_MAX)
 		return -EINVAL;
 	err = endpoint.host_is_name || endpoint.service_is_name ? listen_name(&endpoint, o) :
 								    listen_number(&endpoint, o);

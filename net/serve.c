@@ -13,6 +13,8 @@
  *     the two sees the other, and no end is waited for that has happened.
  * V5  The listening descriptor is the caller's: never closed here.
  */
+#include "net/serve.h"
+
 #include "coro/alloc.h"
 #include "coro/leak.h"
 #include "coro/clock.h"
@@ -372,6 +374,8 @@ int spg_serve(int listen_fd, void (*handler)(int fd, void *arg), void *arg, cons
 
 	if (err < 0)
 		return err;
+	if (s.opts->per_shard)
+		return spg__serve_shards(listen_fd, handler, arg, s.opts);
 	s.gate = spg_chan_new(0, 1);
 	s.ctx = spg__ctx_create(spg__ctx_root(), SPG__NEVER); /* V2 */
 	err = -ENOMEM;

@@ -8,6 +8,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 
 /*
@@ -55,6 +56,41 @@ static inline int spg__sockopt_keepalive(int fd, int64_t idle_ns)
 	if (err == 0)
 		err = spg__sockopt_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, (int)idle_s);
 	return err == 0 ? spg__sockopt_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, (int)idle_s) : err;
+}
+
+/* Linux 5.0. */
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+/* 0 leaves the kernel's default. An IPv6 socket may carry IPv4 as well. */
+static inline int spg__sockopt_tos(int fd, int family, int tos)
+{
+	int err = 0;
+
+	if (tos == 0 || family == AF_UNIX)
+		return 0;
+	if (family == AF_INET6)
+		err = spg__sockopt_set(fd, IPPROTO_IPV6, IPV6_TCLASS, tos);
+	return err < 0 ? err : spg__sockopt_set(fd, IPPROTO_IP, IP_TOS, tos);
+}
+
+/* Kernels without it deliver datagrams one by one: no error. */
+static inline int spg__sockopt_gro(int fd)
+{
+	int err = spg__sockopt_set(fd, IPPROTO_UDP, UDP_GRO, 1);
+
+	return err == -ENOPROTOOPT ? 0 : err;
+}
+
+/* The kernel counts in milliseconds; 0 leaves its default. */
+static inline int spg__sockopt_user_timeout(int fd, int64_t timeout_ns)
+{
+	int64_t ms = timeout_ns / 1000000 + (timeout_ns % 1000000 != 0);
+
+	if (timeout_ns <= 0)
+		return 0;
+	return spg__sockopt_set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms < INT32_MAX ? (int)ms : INT32_MAX);
 }
 
 #endif

@@ -142,8 +142,9 @@ static int run(struct call *call, struct spg__wait *wait, int64_t deadline_ns, c
 static int64_t deadline_of(const struct spg__wait *wait, int64_t timeout_ns)
 {
 	int64_t own = timeout_ns < 0 ? SPG__NEVER : spg__clock_after_ns(spg__clock_ns(), timeout_ns);
+	int64_t callers = spg__wait_deadline(wait);
 
-	return own < wait->deadline_ns ? own : wait->deadline_ns;
+	return own < callers ? own : callers;
 }
 
 static int counted(int err)

@@ -239,11 +239,18 @@ static int debug_word(char *word, struct spg__debug *out)
 	int64_t number;
 
 	if (value == NULL) {
-		bool migrate = strcmp(word, "migrate") == 0, leaks = strcmp(word, "leaks") == 0;
+		const struct {
+			const char *word;
+			bool *to;
+		} known[] = { { "migrate", &out->migrate }, { "leaks", &out->leaks }, { "stalls", &out->stalls } };
 
-		out->migrate |= migrate;
-		out->leaks |= leaks;
-		return migrate || leaks ? 0 : -EINVAL;
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+			if (strcmp(word, known[i].word) != 0)
+				continue;
+			*known[i].to = true;
+			return 0;
+		}
+		return -EINVAL;
 	}
 	*value++ = '\0';
 	if (strcmp(word, "schedtrace") == 0) {
@@ -286,6 +293,18 @@ static int complain(const char *name, const char *value)
 	return -EINVAL;
 }
 
+/* 0, or -EINVAL: no handler may be set for it, or another one of ours is. */
+static int check_signal(const char *name, int signal, int other)
+{
+	struct sigaction now;
+
+	if (signal == 0)
+		return 0;
+	if (signal == SIGKILL || signal == SIGSTOP || sigaction(signal, NULL, &now) != 0)
+		return complain(name, "no signal that can be handled");
+	return signal == other ? complain(name, "the same as kick_signal") : 0;
+}
+
 static int check_field(const spg_config *cfg, const struct field *field)
 {
 	const char *env = getenv(field->env);
@@ -319,11 +338,14 @@ int spg__config_check(const spg_config *cfg)
 		return complain("cpus", cfg->cpus);
 	if (cfg->blocking_min > cfg->blocking_max)
 		return complain("blocking_min", "more than blocking_max");
+	if (check_signal("kick_signal", cfg->kick_signal, 0) < 0 ||
+	    check_signal("dump_signal", cfg->dump_signal, cfg->kick_signal) < 0)
+		return -EINVAL;
 	if (cfg->steal_backoff_min_ns > cfg->steal_backoff_max_ns)
 		return complain("steal_backoff_min_ns", "more than steal_backoff_max_ns");
 	if (spg__debug_parse(cfg->debug, &debug, &bad) < 0)
 		return complain("debug", bad);
-	if (spg__features_init(cfg->disable, &bad) < 0)
+	if (spg__features_parse(&spg__features, cfg->disable, &bad) < 0)
 		return complain("disable", bad);
 	return 0;
 }

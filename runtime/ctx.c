@@ -5,7 +5,8 @@
  * Y2  canceler is the current context, or NULL while the depth of enters is that of the
  *     nearest open shield: what was current at its start is held back.
  * Y3  A scope's frame keeps what leaving it restores: the former scope and the former
- *     nearest deadline of scopes; a shield's also its depth of enters, for Y2.
+ *     nearest deadline of scopes; a shield's also its depth of enters, for Y2, and the
+ *     movable deadlines (C7) it holds back.
  * Y4  Foreign threads start under one context that never ends, which is nobody's to cancel:
  *     a thread gets one of its own, for good, when it first asks for its current one.
  */
@@ -19,7 +20,7 @@
 #include <spg/chan.h>
 #include <spg/ctx.h>
 
-enum { SAVED_DEADLINE, SAVED_KIND, SAVED_DEPTH };
+enum { SAVED_DEADLINE, SAVED_KIND, SAVED_DEPTH, SAVED_MOVING };
 enum { KIND_TIMEOUT, KIND_SHIELD };
 
 /* Y2: after a change of the current context or of the shields. */
@@ -127,7 +128,7 @@ int spg_ctx_err(spg_ctx *c)
 int spg_ctx_deadline(spg_ctx *c, int64_t *when)
 {
 	struct spg__waiter *w = c == NULL ? spg__self() : NULL;
-	int64_t deadline = c != NULL ? c->deadline_ns : w != NULL ? w->deadline_ns : SPG__NEVER;
+	int64_t deadline = c != NULL ? c->deadline_ns : w != NULL ? spg__waiter_deadline(w) : SPG__NEVER;
 
 	if (when == NULL)
 		return -EINVAL;
@@ -333,6 +334,7 @@ static void scope_open(struct spg__scope *scope, uint64_t kind)
 	scope->saved[SAVED_DEADLINE] = (uint64_t)w->scope_deadline_ns;
 	scope->saved[SAVED_KIND] = kind;
 	scope->saved[SAVED_DEPTH] = w->enter_depth;
+	scope->saved[SAVED_MOVING] = (uint64_t)(uintptr_t)w->moving;
 	w->scope = scope;
 }
 
@@ -361,6 +363,7 @@ void spg__scope_shield_enter(struct spg__scope *scope)
 	if (w == NULL)
 		return;
 	w->scope_deadline_ns = SPG__NEVER;
+	w->moving = NULL;
 	set_canceler(w);
 }
 
@@ -373,5 +376,6 @@ void spg__scope_leave(struct spg__scope *scope)
 	SPG_CHECK(w->scope == scope);
 	w->scope = scope->previous;
 	w->scope_deadline_ns = (int64_t)scope->saved[SAVED_DEADLINE];
+	w->moving = (struct spg__moving *)(uintptr_t)scope->saved[SAVED_MOVING];
 	set_canceler(w);
 }

@@ -109,19 +109,22 @@ static void child_failed(struct spg_group *g, int err)
 
 static void child_main(void *arg)
 {
-	struct child child = *(struct child *)arg;
+	struct child *child = arg;
+	struct spg_group *group = child->group;
 	struct spg__scope scope;
 	int res;
 
-	spg__free(arg);
-	spg__scope_deadline_enter(&scope, child.deadline_ns);
-	res = child.fn(child.arg);
+	spg__scope_deadline_enter(&scope, child->deadline_ns);
+	res = child->fn(child->arg);
 	spg__user_returned();
 	spg__scope_leave(&scope);
+	spg__free(child); /* not before: a dump reads fn */
 	if (res < 0)
-		child_failed(child.group, res);
-	slot_give(child.group);
+		child_failed(group, res);
+	slot_give(group);
 }
+
+const struct spg__wrapper spg__wrapper_group = { .fn = child_main, .at = offsetof(struct child, fn) };
 
 static int spawn_child(struct spg__spawn *spawn, const struct child *values)
 {
@@ -160,7 +163,8 @@ int spg_group_go(spg_group *g, int (*fn)(void *), void *arg)
 	err = slot_take(g);
 	if (err < 0)
 		return err;
-	err = spawn_child(&spawn, &(struct child){ .group = g, .fn = fn, .arg = arg, .deadline_ns = w->deadline_ns });
+	err = spawn_child(&spawn, &(struct child){ .group = g, .fn = fn, .arg = arg,
+						   .deadline_ns = spg__waiter_deadline(w) });
 	if (err < 0)
 		slot_give(g);
 	return err;

@@ -239,7 +239,7 @@ int spg_msg_flush(void)
 	/* relaxed, here and below: a flush too many does no harm. */
 	if (atomic_load_explicit(flushed, memory_order_relaxed) == wakes)
 		return spg__msg_entry(self);
-	res = spg__op_begin(&op, -1);
+	res = spg__op_begin(&op, -1, IORING_OP_NOP);
 	if (res < 0)
 		return res;
 	/* Behind the doorbells in the queue; they are done when they are submitted, and so is this. */

@@ -36,6 +36,7 @@
 #define WOKEN ((uintptr_t)4)
 #define OWNER (~(WAITERS | LOCKED | WOKEN))
 _Static_assert(alignof(struct spg__waiter) >= 8, "three bits are free");
+_Static_assert(OWNER == SPG__MUTEX_OWNER, "as dumps read it");
 
 struct mutex {
 	_Atomic uintptr_t word;

@@ -19,6 +19,10 @@
 #include "runtime/signal.h"
 #include "runtime/schedtrace.h"
 #include "runtime/trace.h"
+#include "runtime/dump.h"
+#include "runtime/dump_signal.h"
+#include "runtime/spawn.h"
+#include "runtime/stall.h"
 
 #include "coro/alloc.h"
 #include "coro/clock.h"
@@ -121,7 +125,11 @@ static void thread_setup(unsigned id)
 static void *shard_main(void *arg)
 {
 	struct spg__shard *shard = arg;
-	struct spg__ring_conf conf = { .entries = rt.cfg.ring_entries, .iowq_workers_max = IOWQ_WORKERS_MAX };
+	struct spg__ring_conf conf = {
+		.entries = rt.cfg.ring_entries,
+		.iowq_workers_max = IOWQ_WORKERS_MAX,
+		.sqpoll_idle_ms = rt.cfg.sqpoll_idle_ms,
+	};
 	int err;
 
 	thread_setup((unsigned)shard->id);
@@ -139,6 +147,7 @@ static void *shard_main(void *arg)
 	if (err < 0)
 		return NULL;
 	spg__shard_loop(shard);
+	spg__ring_drain(&rt.rings[shard->id]);
 	spg__altstack_leave();
 	return NULL;
 }
@@ -230,14 +239,8 @@ static int watch_forks(void)
 
 static void explain_ring(int err)
 {
-	const char *what = err == -EPERM || err == -EACCES ?
-				   "forbidden: see sysctl kernel.io_uring_disabled, or the container's seccomp profile" :
-			   err == -ENOMEM ? "no memory for the ring: raise the memlock limit (ulimit -l)" :
-			   err == -ENOSYS ? "not in this kernel, or disabled: Linux 5.18 or newer is needed" :
-			   err == -EMFILE || err == -ENFILE ? "out of descriptors (ulimit -n)" :
-							      "the kernel refused the set-up";
-
-	fprintf(stderr, "spg: cannot set up io_uring: %s: %s\n", strerrordesc_np(-err), what);
+	fprintf(stderr, "spg: cannot set up io_uring: %s: %s\n", strerrordesc_np(-err),
+		spg__features_explain(err));
 }
 
 static void release_parts(void)
@@ -323,6 +326,7 @@ static int start_parts(void)
 	spg__sched.coro_ended = coro_ended;
 	spg__fdtab_start();
 	spg__calls_init(rt.cfg.calls_max);
+	spg__dump_conf(rt.cfg.stall_ns > 0 ? rt.cfg.kick_signal : 0);
 	if (rt.cfg.overflow_report)
 		spg__overflow_install();
 	return 0;
@@ -374,9 +378,13 @@ static int start(const spg_config *cfg, bool by_run)
 		.kick_signal = rt.cfg.kick_signal,
 		.name = rt.cfg.thread_name ? rt.cfg.thread_name : "spg",
 		.deadlocked = by_run && rt.cfg.deadlock == SPG_DEADLOCK_REPORT ? deadlocked : NULL,
+		.stalled = spg__stall_conf(&rt.cfg, rt.debug.stalls) ? spg__stall_tell : NULL,
 	});
 	if (err < 0)
 		goto err_shards;
+	err = spg__dump_signal_start(rt.cfg.dump_signal, rt.cfg.thread_name ? rt.cfg.thread_name : "spg");
+	if (err < 0)
+		goto err_watchdog;
 	spg__signals_start(rt.cfg.kick_signal, rt.cfg.dump_signal);
 	if (rt.debug.leaks)
 		spg__leaks_begin();
@@ -386,6 +394,8 @@ static int start(const spg_config *cfg, bool by_run)
 		(void)spg__schedtrace_start(rt.debug.schedtrace_ns);
 	return 0;
 
+err_watchdog:
+	spg__watchdog_stop();
 err_shards:
 	if (rt.opened > started)
 		explain_ring(err);
@@ -493,6 +503,7 @@ static int stop(void)
 	spg__deadlock_release();
 	if (!wait_drained())
 		return report_stuck();
+	spg__dump_signal_stop();
 	spg__watchdog_stop();
 	spg__sched_exit();
 	join_shards(rt.shards);
@@ -528,12 +539,15 @@ static void *main_coro(void *arg)
 	return NULL;
 }
 
+const struct spg__wrapper spg__wrapper_main = {
+	.fn = (void (*)(void *))(void (*)(void))main_coro,
+	.at = offsetof(struct main_call, fn),
+};
+
 static void report_deadlock(void)
 {
-	unsigned all = UINT_MAX;
-
 	fprintf(stderr, "spg: all coroutines are asleep - deadlock!\n");
-	spg__coro_each(name_coro, &all);
+	(void)spg_dump(STDERR_FILENO);
 }
 
 /* Waits until main has ended (0) or the watchdog has proven a deadlock (-EDEADLK). */

@@ -105,11 +105,11 @@ void spg__schedtrace_stop(void)
 {
 	if (!st.started)
 		return;
+	spg__deadlock_thread(-1);
 	pthread_mutex_lock(&st.mutex);
 	st.ending = true;
 	pthread_cond_signal(&st.cond);
 	pthread_mutex_unlock(&st.mutex);
 	pthread_join(st.thread, NULL);
-	spg__deadlock_thread(-1);
 	st.started = false;
 }

@@ -374,7 +374,7 @@ static int wait_decided(struct call *s, struct spg__wait *wait, int err)
 /* The wait ended with err and no winner: was it a case's time? It was, if that came no later than the context's. */
 static int time_or_error(struct call *s, struct spg__waiter *w, int err)
 {
-	if (s->timer < 0 || s->timer_ns > w->deadline_ns || spg__clock_ns() < s->timer_ns)
+	if (s->timer < 0 || s->timer_ns > spg__waiter_deadline(w) || spg__clock_ns() < s->timer_ns)
 		return err;
 	s->cases[s->timer].err = 0;
 	return s->timer;
@@ -385,7 +385,7 @@ static int wait_for_one(struct call *s, struct spg__waiter *w)
 	struct spg__wait wait;
 	int index;
 
-	spg__wait_start(&wait, w, SPG__REASON_SELECT, s->chans == 1 ? s->nodes[0].chan.chan : NULL);
+	spg__wait_start(&wait, w, SPG__REASON_SELECT, (const void *)s->n);
 	s->armed = 0;
 	if (s->timer >= 0)
 		spg__wait_until(&wait, s->timer_ns);

@@ -120,7 +120,7 @@ static void poll_once(struct spg__wait *wait, union spg__select_slot *slots, uin
 		if (slots[i].source.source == &spg__select_fd)
 			fds[count++] = (struct pollfd){ .fd = c->fd, .events = (short)events_of(c) };
 	}
-	spg__park_poll_many(wait->waiter, fds, count, wait->deadline_ns);
+	spg__park_poll_many(wait->waiter, fds, count, spg__wait_deadline(wait));
 	count = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		if (slots[i].source.source == &spg__select_fd && fds[count++].revents != 0)

@@ -26,6 +26,16 @@ void spg__spawn_leave(void);
  */
 int spg__spawn_attr(struct spg__spawn *spawn, const spg_attr *attr, struct spg__ctx **ctx);
 
+/*
+ * What the library spawns to call a function of the user's, and where in its argument that stands.
+ * Dumps show the user's.
+ */
+struct spg__wrapper {
+	void (*fn)(void *);
+	size_t at;
+};
+extern const struct spg__wrapper spg__wrapper_task, spg__wrapper_group, spg__wrapper_main;
+
 /* Spawns with a reference of its own to ctx. */
 int spg__spawn_under(struct spg__spawn *spawn, struct spg__ctx *ctx);
 

@@ -71,7 +71,7 @@ static const struct field {
 	FIELD(steal_scans, COUNTER, "Queues of others looked at."),
 	FIELD(steals_not_worth, COUNTER, "Queues that had less than a move costs."),
 	FIELD(steals_failed_streak_max, GAUGE, "Most attempts in a row that found nothing."),
-	FIELD(timeouts, COUNTER, "Waits that a deadline ended, sleeps among them."),
+	FIELD(timeouts, COUNTER, "Times a deadline was found to have passed, ends of sleeps among them."),
 	FIELD(msgs_sent, COUNTER, "Shard messages sent."),
 	FIELD(msgs_received, COUNTER, "Shard messages received."),
 	FIELD(msg_doorbells, COUNTER, "Waiting shards that a message woke."),

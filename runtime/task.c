@@ -56,6 +56,11 @@ static void *task_main(void *arg)
 	return NULL;
 }
 
+const struct spg__wrapper spg__wrapper_task = {
+	.fn = (void (*)(void *))(void (*)(void))task_main,
+	.at = offsetof(struct spg_task, fn),
+};
+
 static struct spg_task *spawn_task(struct spg__spawn spawn, const spg_attr *attr, void *(*fn)(void *), void *arg)
 {
 	struct spg_task *task;

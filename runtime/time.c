@@ -19,19 +19,18 @@ int64_t spg_now(void)
 /* Parks until `when`; 0 then. Else the context's error. */
 static int wait_until(struct spg__wait *wait, int64_t when)
 {
-	bool mine = when <= wait->deadline_ns;
 	int err = 0;
 
 	spg__wait_until(wait, when);
 	while (err == 0)
 		err = spg__wait_park(wait);
-	return err == -ETIMEDOUT && mine ? 0 : err;
+	return err == -ETIMEDOUT && when <= spg__waiter_deadline(wait->waiter) ? 0 : err;
 }
 
 int spg_sleep_until(int64_t when)
 {
 	struct spg__wait wait;
-	int err = spg__wait_begin(&wait, SPG__REASON_SLEEP, NULL);
+	int err = spg__wait_begin(&wait, SPG__REASON_SLEEP, (const void *)(uintptr_t)when);
 
 	if (err < 0)
 		return err;
@@ -49,9 +48,9 @@ int spg_sleep(int64_t ns)
 }
 
 struct spg_timer {
-	struct spg__lock lock;
-	/* Under the lock; read without it by _expired and _deadline. */
+	/* Under the lock; read without it by _expired and _deadline. First: dumps look for it there. */
 	_Atomic int64_t when;
+	struct spg__lock lock;
 	/* Raised by each stop: a waiter that sees it move is told. */
 	uint64_t stops;
 	struct spg__waitq queue;
@@ -131,7 +130,7 @@ static int timer_look(struct spg_timer *t, struct spg__wait *wait, uint64_t stop
 	err = spg__waitq_wait(&t->lock, &node, wait);
 	/* The timer that bounded this look goes with it. */
 	spg__wait_disarm(wait);
-	if (err == -ETIMEDOUT && when <= ctx_deadline)
+	if (err == -ETIMEDOUT && when <= spg__waiter_deadline(wait->waiter))
 		return 1;
 	return err < 0 ? err : 1;
 }
@@ -167,8 +166,9 @@ void spg_timer_free(spg_timer *t)
 }
 
 struct spg_ticker {
-	struct spg__lock lock;
+	/* First: dumps look for it there. */
 	int64_t next, period;
+	struct spg__lock lock;
 	int policy;
 };
 

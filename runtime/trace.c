@@ -122,8 +122,6 @@ static int start_writer(void)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	err = pthread_create(&session.writer, NULL, writer_main, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (err == 0)
-		spg__deadlock_thread(1); /* until it is told to end, it wakes nobody */
 	return -err;
 }
 
@@ -133,7 +131,7 @@ static void tell_caller(void)
 	struct spg__shard *self = spg__shard_self();
 
 	if (self != NULL && self->current != NULL)
-		spg__trace_run(spg__trace_of(self), SPG__REASON_NONE, SPG__TRACE_FROM_LOOP, self->current);
+		spg__trace_run(spg__trace_of(self), NULL, SPG__COMMIT_PARK, self->current);
 }
 
 /* In a runtime that stays (TC2), with the state STARTING. */
@@ -164,6 +162,8 @@ static int start(int fd)
 		spg__trace_json_end(session.json);
 		session.out->len = 0;
 		(void)spg__out_end(session.out);
+	} else {
+		spg__deadlock_thread(1);
 	}
 	return err;
 }
@@ -216,7 +216,7 @@ int spg_trace_stop(void)
 						     memory_order_relaxed))
 		return -ESRCH;
 	spg__trace_off(session.shards);
-	spg__deadlock_thread(-1);
+	spg__deadlock_thread(-1); /* from here on a coroutine may wait for it */
 	pthread_mutex_lock(&session.mutex);
 	session.ending = true;
 	pthread_cond_signal(&session.cond);

@@ -256,15 +256,72 @@ bool spg__ctx_hook_add(struct spg__ctx *ctx, struct spg__ctx_hook *hook)
 	return added;
 }
 
+/* C7: what the movable deadlines say. */
+static int moving_err(const struct spg__waiter *w)
+{
+	for (const struct spg__moving *m = w->moving; m != NULL; m = m->outer) {
+		/* seq_cst, both [C7]. */
+		int ended = atomic_load_explicit(&m->deadline->ended, memory_order_seq_cst);
+		int64_t when = atomic_load_explicit(&m->deadline->when_ns, memory_order_seq_cst);
+
+		if (ended != 0)
+			return ended;
+		if (when != SPG__NEVER && spg__clock_ns() >= when)
+			return -ETIMEDOUT;
+	}
+	return 0;
+}
+
+int64_t spg__moving_nearest(const struct spg__waiter *w, int64_t deadline_ns)
+{
+	for (const struct spg__moving *m = w->moving; m != NULL; m = m->outer) {
+		/* seq_cst [C7]. */
+		int64_t when = atomic_load_explicit(&m->deadline->when_ns, memory_order_seq_cst);
+
+		if (when < deadline_ns)
+			deadline_ns = when;
+	}
+	return deadline_ns < SPG__MOVABLE ? deadline_ns : SPG__NEVER;
+}
+
+void spg__moving_enter(struct spg__waiter *w, struct spg__moving *moving, struct spg__deadline *deadline)
+{
+	*moving = (struct spg__moving){ .outer = w->moving, .deadline = deadline };
+	w->moving = moving;
+	spg__waiter_update(w);
+}
+
+void spg__moving_leave(struct spg__waiter *w, struct spg__moving *moving)
+{
+	SPG_CHECK(w->moving == moving);
+	w->moving = moving->outer;
+	spg__waiter_update(w);
+}
+
+void spg__count_timeout(void)
+{
+	struct spg__shard *shard = spg__shard_self();
+
+	if (shard != NULL)
+		spg__count(&shard->counters.timeouts);
+}
+
 spg__noinline int spg__waiter_err_slow(struct spg__waiter *w)
 {
 	struct spg__ctx *ctx = w->canceler;
 	int state = ctx != NULL ? atomic_load_explicit(&ctx->state, memory_order_seq_cst) : 0;
 
+	if (state == -ETIMEDOUT || (state == 0 && w->deadline_ns < SPG__MOVABLE && spg__clock_ns() >= w->deadline_ns)) {
+		spg__count_timeout();
+		return -ETIMEDOUT;
+	}
 	if (state != 0)
 		return state;
-	if (w->deadline_ns != SPG__NEVER && spg__clock_ns() >= w->deadline_ns)
-		return -ETIMEDOUT;
+	state = moving_err(w);
+	if (state == -ETIMEDOUT)
+		spg__count_timeout();
+	if (state != 0)
+		return state;
 	/* relaxed: stored before an unpark (P4), or stale, and then seen at the next park. A shield holds it back. */
 	if (ctx != NULL && atomic_load_explicit(&w->interrupted, memory_order_relaxed))
 		return -ECANCELED;
@@ -277,6 +334,8 @@ void spg__waiter_update(struct spg__waiter *w)
 
 	if (w->canceler != NULL && w->canceler->deadline_ns < deadline)
 		deadline = w->canceler->deadline_ns;
+	if (w->moving != NULL && deadline > SPG__MOVABLE)
+		deadline = SPG__MOVABLE; /* C7 */
 	w->deadline_ns = deadline;
 }
 
@@ -305,6 +364,7 @@ static struct spg__ctx *leave_ctx(struct spg__waiter *w)
 void spg__waiter_bind(struct spg__waiter *w, struct spg__ctx *ctx)
 {
 	w->scope = NULL;
+	w->moving = NULL;
 	w->scope_deadline_ns = SPG__NEVER;
 	w->enter_depth = 0;
 	w->canceler = ctx;

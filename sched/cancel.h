@@ -17,6 +17,10 @@
  *     has a timer only when somebody asked for its done channel or an after.
  * C6  The root keeps no list of waiters: ending it walks all coroutines. A waiter
  *     whose context is the root is not linked.
+ * C7  A movable deadline belongs to an object whose calls it bounds, those under way too.
+ *     Its owner stores it (seq_cst) and then unparks every waiter under it, as in C2. A
+ *     waiter under one has a deadline_ns of SPG__MOVABLE at most, so that waits without
+ *     any pay nothing; each look reads the movable ones anew. A shield holds them back.
  *
  * Rejected: a hook published by each park and taken by the canceler. It costs two
  * RMWs on every park; here a canceled coroutine costs one switch more, once.
@@ -65,6 +69,25 @@ struct spg__ctx {
 	void (*free_done)(void *done);
 };
 
+/* When calls of an object end with -ETIMEDOUT; and what they end with at once, if not 0. */
+struct spg__deadline {
+	_Atomic int64_t when_ns;
+	_Atomic int ended;
+};
+
+/* On the stack of a call under a movable deadline: one of a chain. */
+struct spg__moving {
+	struct spg__moving *outer;
+	struct spg__deadline *deadline;
+};
+
+/* From here on w's waits obey the deadline too, until the leave; as scopes, last in first out. */
+void spg__moving_enter(struct spg__waiter *w, struct spg__moving *moving, struct spg__deadline *deadline);
+void spg__moving_leave(struct spg__waiter *w, struct spg__moving *moving);
+
+/* The nearest of deadline_ns and the movable ones, now. */
+int64_t spg__moving_nearest(const struct spg__waiter *w, int64_t deadline_ns);
+
 /* The root: ended by the runtime's shutdown. Never freed. */
 struct spg__ctx *spg__ctx_root(void);
 /* Of a runtime that starts: no coroutine lives. */
@@ -101,6 +124,8 @@ static inline int spg__ctx_state(struct spg__ctx *ctx)
 
 /* Slow half of spg__waiter_err: something may have ended. */
 int spg__waiter_err_slow(struct spg__waiter *w);
+/* A call found that its deadline has passed. */
+void spg__count_timeout(void);
 
 /* What ends the waiter's calls now: 0, -ECANCELED or -ETIMEDOUT; scopes and shields counted. */
 static inline int spg__waiter_err(struct spg__waiter *w)
@@ -114,6 +139,12 @@ static inline int spg__waiter_err(struct spg__waiter *w)
 			!atomic_load_explicit(&w->interrupted, memory_order_relaxed)))
 		return 0;
 	return spg__waiter_err_slow(w);
+}
+
+/* When its calls end; SPG__NEVER: no deadline is known now. */
+static inline int64_t spg__waiter_deadline(const struct spg__waiter *w)
+{
+	return spg__likely(w->moving == NULL) ? w->deadline_ns : spg__moving_nearest(w, w->deadline_ns);
 }
 
 /* Makes ctx (a reference is taken over) the waiter's context at birth, and drops it at death. */

@@ -165,13 +165,20 @@ static struct spg__shard *arrive(struct spg__transfer t, struct spg__coro *self)
 	return shard;
 }
 
+static spg__noinline void trace_switch(struct spg__shard *shard)
+{
+	struct spg__trace_ring *trace = spg__trace_of(shard);
+
+	if (trace != NULL) /* it may have ended just now */
+		spg__trace_run(trace, shard->leaving, shard->commit, shard->current);
+}
+
 static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__coro *self,
 					 enum spg__commit commit)
 {
 	struct spg__coro *next = pick(shard);
 	void *to = shard->loop_context;
 	struct spg__san *san = &shard->loop_san;
-	struct spg__trace_ring *trace;
 
 	shard->leaving = self;
 	shard->commit = commit;
@@ -182,10 +189,8 @@ static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__c
 		san = &next->san;
 		SPG__PROBE3(run, next->id, next->fn, shard->id);
 	}
-	trace = spg__trace_of(shard);
-	if (spg__unlikely(trace != NULL))
-		spg__trace_run(trace, atomic_load_explicit(&self->waiter.reason, memory_order_relaxed), commit,
-			       next); /* relaxed: its own */
+	if (spg__unlikely(spg__trace_of(shard) != NULL))
+		trace_switch(shard);
 	spg__san_leave(&self->san, san, commit == SPG__COMMIT_END);
 	return spg__jump(to, shard);
 }
@@ -197,16 +202,13 @@ void spg__coro_leave(struct spg__shard *shard, struct spg__coro *self, enum spg_
 
 void spg__run_pass(struct spg__shard *shard, struct spg__coro *first)
 {
-	struct spg__trace_ring *trace;
-
 	if (first->stack == NULL && !bind(shard, first))
 		return;
-	trace = spg__trace_of(shard);
-	if (spg__unlikely(trace != NULL))
-		spg__trace_run(trace, SPG__REASON_NONE, SPG__TRACE_FROM_LOOP, first);
-	SPG__PROBE3(run, first->id, first->fn, shard->id);
 	shard->leaving = NULL;
 	shard->current = first;
+	SPG__PROBE3(run, first->id, first->fn, shard->id);
+	if (spg__unlikely(spg__trace_of(shard) != NULL))
+		trace_switch(shard);
 	spg__count(&shard->counters.switches);
 	spg__san_leave(&shard->loop_san, &first->san, false);
 	arrive(spg__jump(first->context, shard), NULL);

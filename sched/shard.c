@@ -9,6 +9,8 @@
 
 #include <sched.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* A pass longer than this halves its budget, a much shorter one doubles it again. */
 #define PASS_NS 100000
@@ -280,6 +282,7 @@ void spg__shard_loop(struct spg__shard *shard)
 	int64_t now = spg__clock_ns(), before = now;
 
 	spg__shard_set_self(shard);
+	shard->tid = (int)syscall(SYS_gettid);
 	spg__san_adopt(&shard->loop_san);
 	for (;; before = now, now = spg__clock_ns()) {
 		struct spg__coro *first;

@@ -6,6 +6,7 @@
 #define SPG__SCHED_STATS_H
 
 #include "coro/base.h"
+#include "coro/sanitize.h"
 
 #define SPG__COUNTERS(X)                                                                           \
 	X(spawned) X(ended) X(switches) X(parks) X(unparks) X(yields) X(steals_tried) X(steals_won) \
@@ -32,6 +33,18 @@ static inline void spg__count_add(_Atomic uint64_t *counter, uint64_t n)
 #else
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
 			      memory_order_relaxed);
+#endif
+}
+
+/* The same for a counter that tells others what to look for: release, what was written before. */
+static inline void spg__count_release(_Atomic uint64_t *counter)
+{
+#if defined(__x86_64__) && !defined(SPG__TSAN)
+	/* Stores are in order there. */
+	__asm__ volatile("addq $1, %0" : "+m"(*(uint64_t *)counter) : : "cc", "memory");
+#else
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+			      memory_order_release);
 #endif
 }
 

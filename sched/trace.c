@@ -140,7 +140,7 @@ void spg__trace_put_any(struct spg__shard *self, uint64_t what, uint64_t a, uint
 _Static_assert(SPG__CORO_NAME_MAX == 2 * sizeof(uint64_t), "two words");
 
 /* Once a trace: the name, for the reader's list. */
-spg__noinline void spg__trace_name(struct spg__trace_ring *ring, struct spg__coro *coro)
+static spg__noinline void put_name(struct spg__trace_ring *ring, struct spg__coro *coro)
 {
 	uint8_t session = atomic_load_explicit(&ring->session, memory_order_relaxed);
 	uint64_t words[2];
@@ -151,4 +151,22 @@ spg__noinline void spg__trace_name(struct spg__trace_ring *ring, struct spg__cor
 	memcpy(words, coro->name, sizeof(words));
 	coro->trace_named = session;
 	spg__trace_put_at(ring, 0, SPG__TRACE_NAME, words[0], words[1]);
+}
+
+spg__noinline void spg__trace_run(struct spg__trace_ring *ring, struct spg__coro *left, enum spg__commit how,
+				  struct spg__coro *now)
+{
+	uint64_t what = SPG__TRACE_WHAT(SPG__TRACE_RUN, 0, SPG__TRACE_FROM_LOOP);
+
+	/* relaxed: its own, and it stands. */
+	if (left != NULL)
+		what = SPG__TRACE_WHAT(SPG__TRACE_RUN,
+				       atomic_load_explicit(&left->waiter.reason, memory_order_relaxed), how);
+	if (now == NULL) {
+		spg__trace_put(ring, what, 0, 0);
+		return;
+	}
+	if (spg__unlikely(now->name[0] != '\0'))
+		put_name(ring, now);
+	spg__trace_put(ring, what, now->id, (uint64_t)(uintptr_t)now->fn);
 }

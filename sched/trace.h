@@ -150,17 +150,12 @@ static inline bool spg__trace_any(struct spg__shard *self)
 			      atomic_load_explicit(&spg__trace.foreign, memory_order_relaxed) != NULL;
 }
 
-/* Once a trace: the name of the coroutine that is about to run. */
-void spg__trace_name(struct spg__trace_ring *ring, struct spg__coro *coro);
-
-/* The coroutine runs, NULL: the loop. reason, how: of the one that left. */
-static inline void spg__trace_run(struct spg__trace_ring *ring, unsigned reason, unsigned how, struct spg__coro *next)
-{
-	if (next != NULL && spg__unlikely(next->name[0] != '\0'))
-		spg__trace_name(ring, next);
-	spg__trace_put(ring, SPG__TRACE_WHAT(SPG__TRACE_RUN, reason, how), next != NULL ? next->id : 0,
-		       next != NULL ? (uint64_t)(uintptr_t)next->fn : 0);
-}
+/*
+ * A switch: who left, and how; NULL: the loop. Who runs now; NULL: the loop. Out of line, so
+ * that the path without a trace stays small.
+ */
+void spg__trace_run(struct spg__trace_ring *ring, struct spg__coro *left, enum spg__commit how,
+		    struct spg__coro *now);
 
 /* A shard's own ring, or for self == NULL the others', locked; NULL: off. Then release it. */
 struct spg__trace_ring *spg__trace_take(struct spg__shard *self);

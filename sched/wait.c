@@ -39,25 +39,23 @@ int spg__wait_begin_uncancelable(struct spg__wait *wait, enum spg__reason reason
 	return 0;
 }
 
-static spg__noinline int ended(int err)
-{
-	struct spg__shard *shard = spg__shard_self();
-
-	if (err == -ETIMEDOUT && shard != NULL)
-		spg__count(&shard->counters.timeouts);
-	return err;
-}
-
-/* Has one of the ends come? Starts the timer for the nearest deadline the first time. */
+/* Has one of the ends come? The timer is for the nearest deadline, which may have moved (C7). */
 static spg__noinline int deadline_err(struct spg__wait *wait)
 {
-	if (spg__clock_ns() >= wait->deadline_ns)
-		return ended(-ETIMEDOUT);
-	if (wait->armed || wait->waiter->kind != SPG__WAITER_CORO)
+	int64_t deadline_ns = spg__wait_deadline(wait);
+
+	if (deadline_ns != SPG__NEVER && spg__clock_ns() >= deadline_ns) {
+		spg__count_timeout();
+		return -ETIMEDOUT;
+	}
+	if (wait->waiter->kind != SPG__WAITER_CORO || (wait->armed && wait->timer.node.when_ns == deadline_ns))
+		return 0;
+	spg__wait_disarm(wait);
+	if (deadline_ns == SPG__NEVER)
 		return 0;
 	wait->armed = true;
 	spg__timer_init(&wait->timer, wait->waiter, NULL);
-	SPG_CHECK(spg__timer_start(&wait->timer, wait->deadline_ns));
+	SPG_CHECK(spg__timer_start(&wait->timer, deadline_ns));
 	return 0;
 }
 
@@ -66,7 +64,7 @@ int spg__wait_check(struct spg__wait *wait)
 	int err = wait->cancelable ? spg__waiter_err(wait->waiter) : 0;
 
 	if (spg__unlikely(err < 0))
-		return ended(err);
+		return err;
 	return spg__likely(wait->deadline_ns == SPG__NEVER) ? 0 : deadline_err(wait);
 }
 
@@ -76,8 +74,21 @@ int spg__wait_park(struct spg__wait *wait)
 
 	if (spg__unlikely(err < 0))
 		return err;
-	spg__park(wait->waiter, wait->deadline_ns);
+	spg__park(wait->waiter, spg__wait_deadline(wait));
 	return 0;
+}
+
+bool spg__wait_park_for(struct spg__wait *wait, int64_t ns)
+{
+	int64_t until_ns = spg__clock_after_ns(spg__clock_ns(), ns);
+
+	spg__wait_disarm(wait);
+	wait->cancelable = false;
+	wait->deadline_ns = until_ns;
+	(void)spg__wait_park(wait);
+	spg__wait_disarm(wait);
+	wait->deadline_ns = SPG__NEVER;
+	return spg__clock_ns() < until_ns;
 }
 
 void spg__wait_disarm(struct spg__wait *wait)

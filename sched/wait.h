@@ -65,12 +65,23 @@ static inline void spg__wait_until(struct spg__wait *wait, int64_t when_ns)
 		wait->deadline_ns = when_ns;
 }
 
+/* When it ends, as far as is known now (C7). A wait that nothing ends has SPG__NEVER. */
+static inline int64_t spg__wait_deadline(const struct spg__wait *wait)
+{
+	if (spg__likely(wait->waiter->moving == NULL || wait->deadline_ns == SPG__NEVER))
+		return wait->deadline_ns;
+	return spg__moving_nearest(wait->waiter, wait->deadline_ns);
+}
+
 /*
  * Parks once. 0: woken, look at the condition. -ECANCELED: the context (or
  * spg_stop) ended the wait. -ETIMEDOUT: the nearest deadline passed, the
  * context's or the caller's own: the caller that set one can compare.
  */
 int spg__wait_park(struct spg__wait *wait);
+
+/* For a wait that no context ends any more: parks once, at most so long. false: the time is over. */
+bool spg__wait_park_for(struct spg__wait *wait, int64_t ns);
 
 /* The checks of spg__wait_park without the park, for waits that park otherwise. */
 int spg__wait_check(struct spg__wait *wait);

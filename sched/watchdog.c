@@ -4,6 +4,7 @@
 #include "sched/deadlock.h"
 #include "coro/usdt.h"
 #include "sched/queue.h"
+#include "sched/sample.h"
 #include "sched/thread.h"
 #include "sched/trace.h"
 
@@ -67,8 +68,10 @@ static void on_kick(int signal, siginfo_t *info, void *context)
 	int saved = errno;
 	struct spg__shard *shard = spg__shard_self();
 
-	if (shard != NULL)
+	if (shard != NULL) {
+		spg__sample_answer(shard, context);
 		spg__sched.poller->surface(shard);
+	}
 	if (dog.previous.sa_flags & SA_SIGINFO)
 		dog.previous.sa_sigaction(signal, info, context);
 	else if (dog.previous.sa_handler != SIG_DFL && dog.previous.sa_handler != SIG_IGN)
@@ -175,6 +178,8 @@ static void help(struct spg__shard *shard, int64_t now)
 		spg__timers_expire(&shard->timers, now);
 	if (spg__sched.stealing && helper_there(shard, now))
 		bring_out(shard, now);
+	if (dog.conf.stalled != NULL)
+		dog.conf.stalled(shard, dog.seen[shard->id].pass_ns, now);
 	spg__shard_leave_foreign();
 }
 

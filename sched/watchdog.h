@@ -35,12 +35,16 @@
 
 #include "coro/base.h"
 
+struct spg__shard;
+
 struct spg__watchdog_conf {
 	int64_t stall_ns;
 	int kick_signal; /* 0: off */
 	const char *name;
 	/* Called when a deadlock is proven, maybe more than once; NULL: nobody looks for one. */
 	void (*deadlocked)(void);
+	/* Told at each look that finds a shard stalled, with the begin of its pass; NULL: nobody is. */
+	void (*stalled)(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns);
 };
 
 /* 0, or the negative errno of the thread or the handler. stall_ns 0: no stalls, no kicks. */

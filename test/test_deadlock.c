@@ -113,6 +113,14 @@ static int group_never(void *arg)
 	return err;
 }
 
+static int msg_never(void *arg)
+{
+	spg_msg msg;
+
+	(void)arg;
+	return spg_msg_recv(&msg);
+}
+
 /* Two tasks that join each other, and main joins one of them. */
 struct join_cycle {
 	spg_task *task[2];
@@ -251,7 +259,7 @@ static const struct {
 	{ "wait group", wg_never },   { "semaphore", sem_never }, { "cond", cond_never },
 	{ "barrier", barrier_never }, { "timer", timer_never }, { "group", group_never },
 	{ "join", join_cycle },	      { "mutex", cross_locked_ctx }, { "pinned", all_pinned },
-	{ "thousand", a_thousand },
+	{ "thousand", a_thousand },   { "message", msg_never },
 };
 #define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
 
@@ -343,6 +351,31 @@ START_TEST(the_value_is_edeadlk_whatever_main_returns)
 	T_EQ(spg_run(&cfg, shielded, &seen), -EDEADLK);
 	capture_end(&out);
 	T_EQ(seen, -ECANCELED);
+}
+END_TEST
+
+static int traced(void *arg)
+{
+	T_EQ(spg_trace_start(*(int *)arg), 0);
+	return chan_recv(NULL);
+}
+
+/* Goal: threads of our own that only look do not hide a deadlock. */
+START_TEST(found_while_debugging)
+{
+	spg_config cfg = t_config((unsigned)_i);
+	struct captured out;
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	NEEDS_REPORTS();
+	cfg.debug = "schedtrace=1ms,migrate,leaks";
+	for (int i = 0; i < 3; i++) {
+		capture_begin(&out);
+		T_EQ(spg_run(&cfg, traced, &null), -EDEADLK);
+		capture_end(&out);
+		T_EQ(deadlocks_reported(&out), 1);
+	}
+	close(null);
 }
 END_TEST
 
@@ -477,4 +510,4 @@ END_TEST
 T_MAIN(T_SHARDS(every_shape_is_reported), T_SHARDS(the_runtime_works_after_a_deadlock),
        T_SHARDS(locks_that_cannot_be_canceled_are_named), T_SHARDS(the_value_is_edeadlk_whatever_main_returns),
        T_SHARDS(a_slow_end_is_waited_for), T_SHARDS(a_canceled_main_is_no_deadlock), T_SHARDS(found_without_a_watchdog_for_stalls),
-       T_SHARDS(found_after_much_has_been_going_on))
+       T_SHARDS(found_after_much_has_been_going_on), T_SHARDS(found_while_debugging))

@@ -34,9 +34,11 @@ struct help {
 
 static void help_begin(struct help *h, bool listen_too)
 {
+	const struct sigaction ignored = { .sa_handler = SIG_IGN };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	socklen_t len = sizeof(sa_family_t);
 
+	T_EQ(sigaction(SIGUSR1, &ignored, NULL), 0); /* it is for one of the cases */
 	T_EQ(pipe2(h->pipe, O_CLOEXEC), 0);
 	h->listener = -1;
 	if (listen_too) {
@@ -52,6 +54,7 @@ static void help_begin(struct help *h, bool listen_too)
 	if (h->child > 0)
 		return;
 	late();
+	(void)kill(getppid(), SIGUSR1);
 	if (listen_too && connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&addr, len) != 0)
 		_exit(1);
 	_exit(write(h->pipe[1], "x", 1) != 1);
@@ -177,6 +180,36 @@ static int a_server(struct help *h)
 	spg_ctx_leave(before);
 	spg_ctx_unref(ctx);
 	return err;
+}
+
+static int a_signal(struct help *h)
+{
+	spg_chan *c = spg_chan_new(sizeof(int), 1);
+	int signal = SIGUSR1, err = spg_signal_notify(c, &signal, 1);
+
+	(void)h; /* which sends it before the byte */
+	if (err == 0)
+		err = spg_chan_recv(c, NULL);
+	spg_signal_stop(c);
+	spg_chan_unref(c);
+	return err;
+}
+
+static int a_process(struct help *h)
+{
+	spg_process_opts opts = SPG_PROCESS_OPTS_INIT;
+	char *argv[] = { (char *)"sleep", (char *)"0.15", NULL };
+	spg_process *process;
+	int status = -1, err;
+
+	(void)h;
+	opts.argv = argv;
+	err = spg_process_start(&opts, &process);
+	if (err < 0)
+		return err;
+	err = spg_process_wait(process, &status);
+	spg_process_free(process);
+	return err < 0 ? err : status;
 }
 
 /* ---- Jobs of the pool. ---- */
@@ -306,6 +339,8 @@ static const struct {
 	{ "a poll", a_poll, false },
 	{ "an accept", an_accept, true },
 	{ "a server", a_server, true },
+	{ "a signal", a_signal, false },
+	{ "a process", a_process, false },
 	{ "a job", a_job, false },
 	{ "queued jobs", queued_jobs, false },
 	{ "a thread", a_thread, false },

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/stat.h>
 
 #define TEXT_BYTES 160
@@ -181,6 +182,8 @@ START_TEST(listen_options_are_applied)
 	o.rcvbuf_bytes = 40000;
 	o.sndbuf_bytes = 50000;
 	o.keepalive_ns = 2500 * SPG_MS;
+	o.user_timeout_ns = 1500 * SPG_US;
+	o.tos = 0x10;
 	listener = spg_listen("tcp", "127.0.0.1:0", &o);
 	T_OK(listener >= 0);
 	T_EQ(getsockopt(listener, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
@@ -196,6 +199,8 @@ START_TEST(listen_options_are_applied)
 	T_EQ(option(server, IPPROTO_TCP, TCP_KEEPIDLE), 3);
 	T_EQ(option(server, IPPROTO_TCP, TCP_KEEPINTVL), 3);
 	T_EQ(option(server, IPPROTO_TCP, TCP_NODELAY), 1);
+	T_EQ(option(server, IPPROTO_TCP, TCP_USER_TIMEOUT), 2);
+	T_EQ(option(server, IPPROTO_IP, IP_TOS), 0x10);
 	close(server);
 	close(client);
 	close(listener);
@@ -233,6 +238,44 @@ START_TEST(reuse_port_shares_a_port)
 }
 END_TEST
 
+/* Goal: IPv6 alone where it is asked for; the traffic class of either family; coalescing. */
+START_TEST(ipv6_and_datagram_options_are_applied)
+{
+	spg_listen_opts o = SPG_LISTEN_OPTS_INIT;
+	spg_dial_opts d = SPG_DIAL_OPTS_INIT;
+	char text[TEXT_BYTES];
+	int fd, client;
+
+	fd = spg_listen("tcp", ":0", &o);
+	T_OK(fd >= 0);
+	T_EQ(option(fd, IPPROTO_IPV6, IPV6_V6ONLY), 0);
+	close(fd);
+	o.v6only = true;
+	o.tos = 0x20;
+	fd = spg_listen("tcp", ":0", &o);
+	T_OK(fd >= 0);
+	T_EQ(option(fd, IPPROTO_IPV6, IPV6_V6ONLY), 1);
+	T_EQ(option(fd, IPPROTO_IPV6, IPV6_TCLASS), 0x20);
+	close(fd);
+	o.udp_gro = true;
+	fd = spg_listen("udp", "127.0.0.1:0", &o);
+	T_OK(fd >= 0);
+	T_EQ(option(fd, IPPROTO_UDP, UDP_GRO), 1);
+	local_text(fd, text);
+	d.udp_gro = true;
+	d.tos = 0x20;
+	client = spg_dial("udp", text, &d);
+	T_OK(client >= 0);
+	T_EQ(option(client, IPPROTO_UDP, UDP_GRO), 1);
+	T_EQ(option(client, IPPROTO_IP, IP_TOS), 0x20);
+	close(client);
+	close(fd);
+	fd = spg_listen("tcp", "127.0.0.1:0", &o); /* not TCP's: nothing happens */
+	T_OK(fd >= 0);
+	close(fd);
+}
+END_TEST
+
 /* Goal: where from, buffers, delays: each option of dial is seen on the socket, and by the peer. */
 START_TEST(dial_options_are_applied)
 {
@@ -254,6 +297,8 @@ START_TEST(dial_options_are_applied)
 	o.rcvbuf_bytes = 40000;
 	o.sndbuf_bytes = 50000;
 	o.keepalive_ns = 60 * SPG_SEC;
+	o.user_timeout_ns = 30 * SPG_SEC;
+	o.tos = 0x08;
 	client = spg_dial("tcp", text, &o);
 	T_OK(client >= 0);
 	T_EQ(option(client, SOL_SOCKET, SO_RCVBUF), 80000);
@@ -261,6 +306,8 @@ START_TEST(dial_options_are_applied)
 	T_EQ(option(client, IPPROTO_TCP, TCP_NODELAY), 0);
 	T_EQ(option(client, SOL_SOCKET, SO_KEEPALIVE), 1);
 	T_EQ(option(client, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+	T_EQ(option(client, IPPROTO_TCP, TCP_USER_TIMEOUT), 30000);
+	T_EQ(option(client, IPPROTO_IP, IP_TOS), 0x08);
 	server = spg_accept4(listener, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC);
 	T_OK(server >= 0);
 	T_OK(spg_sockaddr_str((struct sockaddr *)&peer, text, sizeof(text)) > 0);
@@ -312,15 +359,17 @@ END_TEST
 START_TEST(bad_options_are_refused)
 {
 	spg_listen_opts listen[] = { SPG_LISTEN_OPTS_INIT, SPG_LISTEN_OPTS_INIT, SPG_LISTEN_OPTS_INIT,
-				     SPG_LISTEN_OPTS_INIT };
-	spg_dial_opts dial[] = { SPG_DIAL_OPTS_INIT, SPG_DIAL_OPTS_INIT };
+				     SPG_LISTEN_OPTS_INIT, SPG_LISTEN_OPTS_INIT };
+	spg_dial_opts dial[] = { SPG_DIAL_OPTS_INIT, SPG_DIAL_OPTS_INIT, SPG_DIAL_OPTS_INIT };
 
 	listen[0].backlog = -1;
 	listen[1].rcvbuf_bytes = -1;
 	listen[2].sndbuf_bytes = -1;
 	listen[3].mode = 010000;
+	listen[4].tos = 256;
 	dial[0].rcvbuf_bytes = -1;
 	dial[1].sndbuf_bytes = -1;
+	dial[2].tos = -1;
 	for (size_t i = 0; i < COUNT(listen); i++)
 		T_ERR(spg_listen("tcp", "127.0.0.1:0", &listen[i]), -EINVAL);
 	for (size_t i = 0; i < COUNT(dial); i++)
@@ -371,6 +420,7 @@ END_TEST
 
 T_MAIN(T_SHARDS(every_network_connects), T_TEST(every_network_connects_without_a_runtime),
        T_TEST(dual_stack_is_decided_by_the_network), T_TEST(listen_options_are_applied),
+       T_TEST(ipv6_and_datagram_options_are_applied),
        T_TEST(reuse_port_shares_a_port), T_TEST(dial_options_are_applied),
        T_SHARDS(names_are_looked_up), T_TEST(bad_options_are_refused),
        T_TEST(stale_paths_are_removed_only_on_request))

@@ -10,7 +10,7 @@ import sys
 
 BUILD = os.environ.get("B", "build")
 # docs/probes.md: the names, and how many arguments.
-PROBES = {"spawn": 3, "end": 1, "park": 3, "ready": 2, "run": 3, "steal": 3, "op_submit": 4, "op_complete": 3,
+PROBES = {"spawn": 3, "end": 1, "park": 3, "ready": 2, "run": 3, "steal": 3, "op_submit": 3, "op_complete": 3,
           "kick": 1}
 
 

@@ -3,6 +3,8 @@
  */
 #include "test/serve.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 
 static int short_client(void *arg)
@@ -175,6 +177,146 @@ START_TEST(handlers_are_placed)
 }
 END_TEST
 
+static void listen_shared(struct server *s)
+{
+	spg_listen_opts o = SPG_LISTEN_OPTS_INIT;
+	struct sockaddr_storage name = { 0 };
+	socklen_t len = sizeof(name);
+
+	o.reuse_port = true;
+	o.rcvbuf_bytes = 40000;
+	s->listener = spg_listen("tcp", "127.0.0.1:0", &o);
+	T_OK(s->listener >= 0);
+	T_EQ(getsockname(s->listener, (struct sockaddr *)&name, &len), 0);
+	T_OK(spg_sockaddr_str((struct sockaddr *)&name, s->address, sizeof(s->address)) > 0);
+}
+
+static _Atomic int seen_on[4];
+
+static void note_where(int fd, void *arg)
+{
+	int value = 0, nodelay = 0;
+	socklen_t len = sizeof(value);
+
+	T_OK(spg_shard() < 4);
+	atomic_fetch_add(&seen_on[spg_shard()], 1);
+	T_EQ(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &value, &len), 0);
+	T_EQ(value, 80000);
+	T_EQ(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &nodelay, &len), 0);
+	T_EQ(nodelay, 1);
+	echo(fd, arg);
+}
+
+static int serve_per_shard(void *arg)
+{
+	spg_serve_opts o = SPG_SERVE_OPTS_INIT;
+	int fds = t_fds_count(), shards = spg_shards();
+	struct server s = { 0 };
+
+	(void)arg;
+	o.per_shard = true;
+	for (int i = 0; i < 4; i++)
+		atomic_store(&seen_on[i], 0);
+	listen_shared(&s);
+	server_start(&s, note_where, &o);
+	/* All of them listen before the first connects: the kernel spreads over those that do. */
+	T_UNTIL(t_fds_count() >= fds + shards);
+	run_clients(&s, talking_client);
+	run_clients(&s, short_client);
+	server_stop(&s);
+	T_EQ(atomic_load(&s.served), CLIENTS + 1000 / CLIENTS * CLIENTS);
+	for (int i = 0; i < shards; i++)
+		T_OK(atomic_load(&seen_on[i]) > 0);
+	T_EQ(t_fds_count(), fds);
+	return 0;
+}
+
+static int serve_spread(void *arg)
+{
+	struct server s = { 0 };
+
+	(void)arg;
+	for (int i = 0; i < 4; i++)
+		atomic_store(&seen_on[i], 0);
+	listen_shared(&s);
+	server_start(&s, note_where, NULL);
+	run_clients(&s, short_client);
+	server_stop(&s);
+	for (int i = 0; i < spg_shards(); i++)
+		T_OK(atomic_load(&seen_on[i]) > 0);
+	return 0;
+}
+
+/* Goal: without further ado a thousand connections are served on all shards. */
+START_TEST(connections_are_spread)
+{
+	t_run((unsigned)_i, serve_spread, NULL);
+}
+END_TEST
+
+/* Goal: a listener for each shard, all of them used, with the options of the first; none is left. */
+START_TEST(each_shard_has_a_listener)
+{
+	t_run((unsigned)_i, serve_per_shard, NULL);
+}
+END_TEST
+
+static int limit_per_shard(void *arg)
+{
+	spg_serve_opts o = SPG_SERVE_OPTS_INIT;
+	struct server s = { 0 };
+
+	(void)arg;
+	o.per_shard = true;
+	o.connections_max = 3;
+	listen_shared(&s);
+	server_start(&s, echo, &o);
+	run_clients(&s, short_client);
+	T_OK(atomic_load(&s.open_max) <= 3);
+	/* Closing the first ends all. */
+	T_EQ(spg_close(s.listener), 0);
+	s.listener = -1;
+	server_join(&s, 0);
+	/* And a deadline does. */
+	listen_shared(&s);
+	{
+		SPG_TIMEOUT_SCOPE(10 * SPG_MS);
+		T_EQ(spg_serve(s.listener, echo, &s, &o), 0);
+	}
+	T_EQ(spg_close(s.listener), 0);
+	return 0;
+}
+
+/* Goal: the limit holds for all together; a close and a deadline end all. */
+START_TEST(listeners_of_shards_share_a_limit_and_an_end)
+{
+	t_run((unsigned)_i, limit_per_shard, NULL);
+}
+END_TEST
+
+static int not_shared(void *arg)
+{
+	spg_serve_opts o = SPG_SERVE_OPTS_INIT;
+	struct server s = { 0 };
+
+	(void)arg;
+	o.per_shard = true;
+	listen_on(&s, "tcp", "127.0.0.1:0");
+	T_ERR(spg_serve(s.listener, echo, &s, &o), -EINVAL);
+	T_EQ(spg_close(s.listener), 0);
+	listen_on(&s, "unix", "@spg-test-serve-shards");
+	T_ERR(spg_serve(s.listener, echo, &s, &o), -EINVAL);
+	T_EQ(spg_close(s.listener), 0);
+	return 0;
+}
+
+/* Goal: an address that nobody may share is refused. */
+START_TEST(a_listener_for_each_shard_needs_a_shared_port)
+{
+	t_run((unsigned)_i, not_shared, NULL);
+}
+END_TEST
+
 static int deadline_ends(void *arg)
 {
 	struct server s = { 0 };
@@ -227,20 +369,19 @@ static void *serve_on_thread(void *arg)
 {
 	struct server *s = arg;
 
-	return (void *)(intptr_t)spg_serve(s->listener, echo, s, NULL);
+	return (void *)(intptr_t)spg_serve(s->listener, echo, s, s->opts);
 }
 
-/* Goal: spg_serve on a plain thread, handlers on the shards; spg_stop ends it. */
-START_TEST(a_foreign_thread_serves)
+static void serve_from_thread(unsigned shards, const spg_serve_opts *o)
 {
-	spg_config cfg = t_config((unsigned)_i);
-	struct server s = { 0 };
+	spg_config cfg = t_config(shards);
+	struct server s = { .opts = o };
 	pthread_t thread;
 	void *result;
 	int fd;
 
 	T_EQ(spg_start(&cfg), 0);
-	listen_on(&s, "tcp", "127.0.0.1:0");
+	listen_shared(&s);
 	T_EQ(pthread_create(&thread, NULL, serve_on_thread, &s), 0);
 	for (int i = 0; i < 20; i++) {
 		fd = connect_to(&s);
@@ -257,10 +398,22 @@ START_TEST(a_foreign_thread_serves)
 	close(fd);
 	close(s.listener);
 }
+
+/* Goal: spg_serve on a plain thread, handlers on the shards; spg_stop ends it. With one listener and with many. */
+START_TEST(a_foreign_thread_serves)
+{
+	spg_serve_opts o = SPG_SERVE_OPTS_INIT;
+
+	serve_from_thread((unsigned)_i, NULL);
+	o.per_shard = true;
+	serve_from_thread((unsigned)_i, &o);
+}
 END_TEST
 
 T_MAIN(T_SHARDS(connections_are_served), T_SHARDS(connections_are_served_one_accept_at_a_time),
        T_SHARDS(the_limit_is_kept), T_SHARDS(handlers_finish_in_the_drain),
-       T_SHARDS(handlers_are_canceled_after_the_drain), T_SHARDS(handlers_are_placed),
+       T_SHARDS(handlers_are_canceled_after_the_drain), T_SHARDS(handlers_are_placed), T_SHARDS(connections_are_spread),
+       T_SHARDS(each_shard_has_a_listener), T_SHARDS(listeners_of_shards_share_a_limit_and_an_end),
+       T_SHARDS(a_listener_for_each_shard_needs_a_shared_port),
        T_SHARDS(a_deadline_ends_it), T_SHARDS(the_end_of_the_runtime_ends_it),
        T_SHARDS(a_foreign_thread_serves))

@@ -385,10 +385,11 @@ static int reset_storm(void *arg)
 		if ((random >> 40) % 64 == 0)
 			T_OK(spg_timer_stop(s.timer) >= 0);
 	}
+	T_EQ(spg_timer_reset(s.timer, when), 0);
+	T_UNTIL(atomic_load(&s.waits) > 0);
 	atomic_store(&s.stop, true);
 	T_EQ(spg_timer_reset(s.timer, when), 0);
 	crowd_wait(&crowd);
-	T_OK(atomic_load(&s.waits) > 0);
 	spg_timer_free(s.timer);
 	return 0;
 }

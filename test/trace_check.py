@@ -22,6 +22,7 @@ class Checker:
         self.runs = collections.defaultdict(list)
         self.arrows = {}
         self.operations = {}
+        self.results = collections.Counter()
         self.previous = {}
 
     def slice_begin(self, event):
@@ -72,7 +73,9 @@ class Checker:
         assert event["ts"] >= begin["ts"], f"{event} before {begin}"
         if event["ph"] == "e":
             self.operations[key] = None
+            self.count["ended"] += event["name"] in ("read", "write")
             self.count[f"how:{event['args']['result']}"] += 1
+            self.results[event["name"], event["args"]["result"]] += 1
 
     def instant(self, event):
         assert event["s"] == "t", event
@@ -123,6 +126,8 @@ def main():
         if value != int(number) and not (relation == ">=" and value > int(number)):
             print(f"{sys.argv[1]}: {what} is {value}, expected {relation} {number}", file=sys.stderr)
             failed = 1
+    if failed:
+        print(f"results: {dict(checker.results)}", file=sys.stderr)
     return failed
 
 

@@ -24,8 +24,12 @@ typedef struct spg_listen_opts {
 	bool unlink_stale;    /* unix: remove a socket file nobody listens on first */
 	unsigned mode;	      /* unix: chmod of the socket file; 0: as umask leaves it */
 	int64_t keepalive_ns; /* TCP: idle time before probes; 0: off */
+	bool v6only;	      /* IPv6 alone also where the network is tcp or udp */
+	bool udp_gro;	      /* UDP_GRO where the kernel has it: received datagrams are coalesced; see spg_stream_recv */
+	int tos;	      /* IP_TOS and IPV6_TCLASS; 0: the kernel's default */
+	int64_t user_timeout_ns; /* TCP_USER_TIMEOUT: sent data may be unacknowledged as long; 0: the kernel's default */
 } spg_listen_opts;
-#define SPG_LISTEN_OPTS_INIT { 0, 0, 0, false, true, false, 0, 0 }
+#define SPG_LISTEN_OPTS_INIT { 0, 0, 0, false, true, false, 0, 0, false, false, 0, 0 }
 
 /* SPG_DIAL_OPTS_INIT: the defaults. */
 typedef struct spg_dial_opts {
@@ -37,8 +41,11 @@ typedef struct spg_dial_opts {
 	int64_t timeout_ns;	    /* for the whole call; negative: no limit */
 	int64_t address_timeout_ns; /* for each address; negative: no limit */
 	int64_t attempt_delay_ns;   /* before the next address is tried beside (RFC 8305) */
+	bool udp_gro;		    /* these three as in spg_listen_opts */
+	int tos;
+	int64_t user_timeout_ns;
 } spg_dial_opts;
-#define SPG_DIAL_OPTS_INIT { SPG__NET_NULL, 0, 0, true, 0, -1, -1, 250 * SPG_MS }
+#define SPG_DIAL_OPTS_INIT { SPG__NET_NULL, 0, 0, true, 0, -1, -1, 250 * SPG_MS, false, 0, 0 }
 
 /* SPG_SERVE_OPTS_INIT: the defaults. */
 typedef struct spg_serve_opts {
@@ -47,8 +54,9 @@ typedef struct spg_serve_opts {
 	int64_t drain_ns;	  /* how long handlers may go on after the context's end */
 	size_t stack_size;	  /* of the handlers; 0: spg_config.stack_size */
 	spg_place place;	  /* of the handlers */
+	bool per_shard;		  /* a listener for each shard, see there */
 } spg_serve_opts;
-#define SPG_SERVE_OPTS_INIT { SPG__NET_NULL, 0, 5 * SPG_SEC, 0, SPG_SPREAD }
+#define SPG_SERVE_OPTS_INIT { SPG__NET_NULL, 0, 5 * SPG_SEC, 0, SPG_SPREAD, false }
 
 #ifdef __cplusplus
 #define SPG__NET_NULL nullptr
@@ -144,6 +152,30 @@ SPG_API int spg_resolve(const char *host, const char *service, const struct addr
 SPG_API int spg_sockaddr_str(const struct sockaddr *sa, char *buf, size_t n);
 
 /**
+ * spg_udp_send_segments - send a run of datagrams of one length, the last one maybe shorter.
+ * @fd:          a UDP socket
+ * @buf:         len bytes, borrowed
+ * @len:         bytes; 0: one empty datagram
+ * @segment_len: bytes of each datagram, 65535 at most
+ * @addr:        where to; NULL: where the socket is connected to
+ * @addr_len:    bytes of addr
+ *
+ * One system call for up to 64 of them, cut by the kernel or the device (UDP_SEGMENT, Linux
+ * 4.18); where that does not work, and for segments beyond the path's MTU, one call each.
+ *
+ * Return: bytes sent, len unless an error came after some were sent; or
+ *   -EINVAL     segment_len is 0 or too large, or buf is NULL
+ *   -EMSGSIZE   a segment is longer than a datagram may be
+ *   -ECANCELED  the context was canceled, or spg_close was called on fd
+ *   -ETIMEDOUT  the context's deadline passed first
+ *   other       the errno of sendmsg(2)
+ * Cancellation: yes. Threads: any; a coroutine parks and may resume on another thread.
+ * Allocates: nothing. Source: udp(7), Documentation/networking/segmentation-offloads. Since: 0.1.
+ */
+SPG_API ssize_t spg_udp_send_segments(int fd, const void *buf, size_t len, size_t segment_len,
+				      const struct sockaddr *addr, socklen_t addr_len);
+
+/**
  * spg_serve - accept connections, and run a handler for each in a coroutine of its own.
  * @listen_fd: a listening stream or unixpacket socket; stays the caller's
  * @handler:   serves one connection and closes fd
@@ -157,8 +189,14 @@ SPG_API int spg_sockaddr_str(const struct sockaddr *sa, char *buf, size_t n);
  * cancels their context, and waits for them. Their context is none of the caller's: it ends
  * when the drain is over, or with the runtime.
  *
+ * Handlers are spread over the shards by turns. With per_shard each shard accepts for itself,
+ * from a socket of its own beside listen_fd (SO_REUSEPORT, which spg_listen_opts.reuse_port
+ * sets), and its handlers start there, unless `place` says otherwise: no connection crosses
+ * shards, and the kernel spreads them by their addresses, evenly when there are many. The limit
+ * is shared out evenly. In the end connections that wait at those sockets are reset.
+ *
  * Return: 0 after the drain, or
- *   -EINVAL    handler is NULL, or listen_fd does not listen
+ *   -EINVAL    handler is NULL, listen_fd does not listen, or per_shard without SO_REUSEPORT
  *   -EBADF     listen_fd is not open
  *   -ENOTSOCK  listen_fd is no socket
  *   -ESRCH     no runtime is running

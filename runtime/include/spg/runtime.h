@@ -21,6 +21,18 @@ SPG__EXTERN_C_BEGIN
 /* What a deadlock under spg_run does (spg_config.deadlock): it is reported and ends spg_run, or nothing. */
 enum { SPG_DEADLOCK_REPORT, SPG_DEADLOCK_IGNORE };
 
+/* A coroutine that computes for long, as the watchdog finds it. Valid during the call that gets it. */
+typedef struct spg_stall {
+	int shard;		   /* whose other coroutines wait */
+	uint64_t id;		   /* the coroutine's */
+	const char *name;	   /* never NULL */
+	const void *fn;		   /* the function it was spawned for */
+	int64_t running_ns;	   /* so far; by few, one after the other, if they are long */
+	const void *const *frames; /* return addresses, the innermost first */
+	unsigned frames_count;	   /* 0: not known, as without kick_signal */
+	uint64_t left_out;	   /* stalls that were not told since the last call */
+} spg_stall;
+
 /*
  * The runtime's configuration. spg_config_init() fills in the defaults, in brackets here,
  * then the environment: the variable of a field is SPG_ and its name in capitals
@@ -30,7 +42,7 @@ enum { SPG_DEADLOCK_REPORT, SPG_DEADLOCK_IGNORE };
  *	sizes     bytes; counts; or with a suffix k, m (1024, 1048576)
  *	bool      1 true yes on, 0 false no off
  *	deadlock  SPG_DEADLOCK=report, ignore
- *	debug     SPG_DEBUG="leaks,schedtrace=1000ms,migrate": words with commas between;
+ *	debug     SPG_DEBUG="leaks,schedtrace=1000ms,migrate,stalls": words with commas between;
  *		  leaks: what was not given back is told at the end (docs/leaks.md)
  *	disable   SPG_DISABLE="defer_taskrun,guard_install,op:statx": the same
  *
@@ -63,6 +75,13 @@ typedef struct spg_config {
 	int kick_signal;	      /* [SIGURG] sent to a stalled shard's thread; 0: off */
 	bool overflow_report;	      /* [true] a handler for SIGSEGV and SIGBUS that names overflown stacks */
 	int dump_signal;	      /* [0] makes the process dump its coroutines on stderr; 0: off */
+	/*
+	 * [NULL] told of stalls: when one is found, and again when it has lasted twice as long, but
+	 * once a second at most. On the watchdog's thread: it must not block for long.
+	 * SPG_DEBUG=stalls prints the same on stderr.
+	 */
+	void (*stall_fn)(const spg_stall *stall, void *arg);
+	void *stall_arg; /* [NULL] for stall_fn */
 	int64_t shutdown_grace_ns;    /* [5 s] for coroutines to end after main has */
 	int deadlock;		      /* [SPG_DEADLOCK_REPORT] */
 	const char *thread_name;      /* ["spg"] of shards: "<name>-0"; 10 bytes of it show */

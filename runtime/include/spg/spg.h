@@ -14,11 +14,14 @@
 #include <spg/sync.h>
 #include <spg/time.h>
 #include <spg/io.h>
+#include <spg/stream.h>
 #include <spg/fs.h>
 #include <spg/net.h>
+#include <spg/conn.h>
 #include <spg/call.h>
 #include <spg/process.h>
 #include <spg/signal.h>
 #include <spg/debug.h>
+#include <spg/features.h>
 
 #endif
