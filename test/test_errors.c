@@ -432,6 +432,63 @@ static void *never(void *arg)
 	return NULL;
 }
 
+static ssize_t read_end(void *self, void *buf, size_t len)
+{
+	(void)self;
+	(void)buf;
+	(void)len;
+	return 0;
+}
+
+static ssize_t write_nothing(void *self, const void *buf, size_t len)
+{
+	(void)self;
+	(void)buf;
+	(void)len;
+	return 0;
+}
+
+static int close_nothing(void *self)
+{
+	(void)self;
+	return 0;
+}
+
+static int streams(void *arg)
+{
+	const spg_conn_ops lazy = { sizeof(lazy), read_end, write_nothing, close_nothing, NULL, NULL };
+	char byte = 'x';
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	spg_conn *c = spg_conn_new(&lazy, NULL);
+	spg_stream *stream;
+	int socks[2];
+
+	(void)arg;
+	T_ERR(spg_conn_write(c, "x", 1), -EIO);
+	T_EQ(spg_conn_close(c), 0);
+	c = spg_conn_fd(memfd_create("errors", MFD_CLOEXEC));
+	T_ERR(spg_conn_close_write(c), -ENOTSOCK);
+	T_EQ(spg_conn_close(c), 0);
+	T_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, socks), 0);
+	fill(socks[0]);
+	stream = spg_stream_open(socks[0], NULL);
+	T_OK(stream != NULL);
+	{
+		SPG_TIMEOUT_SCOPE(SPG_MS);
+		T_ERR(spg_stream_send_all(stream, &iov, 1), -ETIMEDOUT);
+	}
+	spg_stream_close(stream);
+	T_EQ(spg_close(socks[0]), 0);
+	T_EQ(spg_close(socks[1]), 0);
+	return 0;
+}
+
+START_TEST(streams_that_take_nothing)
+{
+	everywhere((unsigned)_i, streams);
+}
+END_TEST
+
 static void messages_canceled(void)
 {
 	spg_msg msg = { .tag = 1 };
@@ -468,6 +525,7 @@ static int canceled(void *arg)
 	T_ERR(spg_resolve("spg-no-such-host", "80", NULL, &list), -ECANCELED);
 	T_ERR(spg_listen("tcp", "localhost:0", NULL), -ECANCELED);
 	T_ERR(spg_dial("tcp", "localhost:1", NULL), -ECANCELED);
+	T_ERR(spg_udp_send_segments(fds[1], "x", 1, 1, NULL, 0), -ECANCELED);
 	if (spg_running())
 		T_ERR(spg_stats_json(fds[1]), -ECANCELED);
 	if (spg_in_coroutine())
@@ -484,6 +542,8 @@ static int canceled(void *arg)
 		SPG_TIMEOUT_SCOPE(0);
 		T_ERR(spg_resolve("spg-no-such-host", "80", NULL, &list), -ETIMEDOUT);
 		T_ERR(spg_listen("tcp", "localhost:0", NULL), -ETIMEDOUT);
+		if (spg_running())
+			T_ERR(spg_dump(fds[1]), -ETIMEDOUT);
 	}
 	T_EQ(close(spg_process_take_fd(process, 0)), 0);
 	T_EQ(spg_process_wait(process, &status), 0);
@@ -711,6 +771,6 @@ T_MAIN(T_SHARDS(wrong_offsets_and_counts_are_refused), T_SHARDS(outputs_nobody_r
        T_SHARDS(a_symlink_to_itself_is_eloop),
        T_SHARDS(attributes_that_are_there_or_not), T_SHARDS(more_room_than_there_is_is_enospc),
        T_SHARDS(deadlines_end_what_waits), T_SHARDS(an_ended_context_fails_calls_on_entry),
-       T_SHARDS(addresses_that_cannot_be), T_TEST(names_that_nobody_knows), T_SHARDS(a_network_without_a_route),
+       T_SHARDS(streams_that_take_nothing), T_SHARDS(addresses_that_cannot_be), T_TEST(names_that_nobody_knows), T_SHARDS(a_network_without_a_route),
        T_SHARDS(a_process_of_another_user_is_not_killed), T_SHARDS(without_threads_there_is_no_pool_and_no_trace),
        T_SHARDS(above_coroutines_max_spawns_say_eagain), T_SHARDS(stops_that_cannot_be))

@@ -213,6 +213,7 @@ static int in_a_coroutine(void *arg)
 	T_ERR(spg_serve(listener, serve_none, NULL, NULL), -ENOMEM);
 	T_ERR(spg_debug_serve("127.0.0.1:0"), -ENOMEM);
 	T_ERR(spg_stats_json(null), -ENOMEM);
+	T_ERR(spg_dump(null), -ENOMEM);
 	T_ERR(spg_trace_start(null), -ENOMEM);
 	T_ERR(spg_call(ten, NULL, -1, NULL), -ENOMEM);
 	allow_all();
@@ -234,6 +235,7 @@ struct owned {
 	spg_task *task;
 	spg_group *group;
 	spg_process *process;
+	spg_stream *stream;
 };
 
 static void no_operation(struct io_uring_sqe *sqe, void *arg)
@@ -257,6 +259,7 @@ static void *on_a_new_thread(void *arg)
 	T_ERR(spg_resolve("spg-no-such-host", "80", NULL, &list), -ENOMEM);
 	T_ERR(spg_dial("tcp", "127.0.0.1:1", NULL), -ENOMEM);
 	T_ERR(spg_uring(no_operation, NULL, NULL), -ENOMEM);
+	T_ERR(spg_stream_send_all(owned->stream, &(struct iovec){ owned, 1 }, 1), -ENOMEM);
 	allow_all();
 	T_EQ(spg_join(owned->task, &result), 0);
 	T_EQ(spg_group_wait(owned->group), 0);
@@ -275,6 +278,7 @@ START_TEST(calls_of_a_new_thread_without_memory)
 	spg_process_opts opts = SPG_PROCESS_OPTS_INIT;
 	struct owned owned;
 	pthread_t thread;
+	int socks[2];
 
 	refuse_all();
 	T_ERR(spg_start(&cfg), -ENOMEM);
@@ -284,10 +288,16 @@ START_TEST(calls_of_a_new_thread_without_memory)
 	T_EQ(spg_process_start(&opts, &owned.process), 0);
 	owned.task = spg_spawn(NULL, nothing_too, NULL);
 	owned.group = spg_group_new(0);
+	T_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks), 0);
+	owned.stream = spg_stream_open(socks[0], NULL);
+	T_OK(owned.stream != NULL);
 	T_EQ(pthread_create(&thread, NULL, on_a_new_thread, &owned), 0);
 	T_EQ(pthread_join(thread, NULL), 0);
 	spg_process_free(owned.process);
 	spg_group_free(owned.group);
+	spg_stream_close(owned.stream);
+	T_EQ(close(socks[0]), 0);
+	T_EQ(close(socks[1]), 0);
 	T_EQ(spg_stop(), 0);
 }
 END_TEST
