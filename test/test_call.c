@@ -128,6 +128,7 @@ struct caller {
 	pthread_t thread;
 };
 
+/* Errors: spg_call: -ECANCELED */
 static void *call_under_ctx(void *arg)
 {
 	struct caller *c = arg;

@@ -425,6 +425,55 @@ START_TEST(sockets_are_served_and_dialed)
 }
 END_TEST
 
+int streams(void *)
+{
+	spg_stream_opts opts = SPG_STREAM_OPTS_INIT;
+	spg_conn *ends[2];
+	spg_slice slice;
+	iovec iov{ const_cast<char *>("lent"), 4 };
+	char *line = nullptr;
+	size_t len = 0;
+	int fds[2];
+
+	opts.slice_bytes = SPG_SLICE_BYTES_MAX;
+	T_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	owned<spg_stream, spg_stream_close> sender(spg_stream_open(fds[0], nullptr)),
+		receiver(spg_stream_open(fds[1], &opts));
+	T_EQ(spg_stream_send_all(sender.get(), &iov, 1), 0);
+	T_EQ(spg_stream_recv(receiver.get(), &slice), 0);
+	T_OK(std::string(static_cast<char *>(slice.data), slice.len) == "lent");
+	spg_slice_release(&slice);
+	sender.reset();
+	receiver.reset();
+	T_EQ(spg_close(fds[0]), 0);
+	T_EQ(spg_close(fds[1]), 0);
+
+	T_EQ(spg_conn_pipe(ends), 0);
+	owned<spg_conn, spg_conn_unref> near(ends[0]), far(ends[1]);
+	owned<spg_reader, spg_reader_free> reader(spg_reader_new(far.get(), 0));
+	spg_task *writer = spg_spawn(
+		nullptr,
+		[](void *arg) -> void * {
+			owned<spg_writer, spg_writer_free> w(spg_writer_new(static_cast<spg_conn *>(arg), 0));
+			T_EQ(spg_writer_printf(w.get(), "%s %d\n", "line", 1), 7);
+			T_EQ(spg_writer_flush(w.get()), 0);
+			return arg;
+		},
+		near.get());
+	T_EQ(spg_reader_line(reader.get(), &line, &len), 1);
+	T_OK(std::string(line, len) == "line 1");
+	T_EQ(spg_join(writer, nullptr), 0);
+	T_EQ(spg_conn_close(near.release()), 0);
+	T_EQ(spg_conn_close(far.release()), 0);
+	return 0;
+}
+
+START_TEST(streams_lend_and_buffer)
+{
+	t_run((unsigned)_i, streams, nullptr);
+}
+END_TEST
+
 int messages(void *)
 {
 	spg_msg msg{};
@@ -508,6 +557,7 @@ START_TEST(a_program_of_threads_calls_into_the_runtime)
 	T_OK(spg_stats_queued(&stats) >= spg_stats_queued_max(&stats));
 	T_OK(spg_stats_steals_per_scan(&stats.total) <= 1 && spg_stats_inflight_max(&stats) == 0);
 	T_EQ(spg_stop(), 0);
+	T_OK(spg_features(nullptr, 0) > 1);
 	T_STR(spg_strerror(-ETIMEDOUT), strerror(ETIMEDOUT));
 	T_OK(3 * SPG_SEC == 3000 * SPG_MS && SPG_MS == 1000 * SPG_US);
 }
@@ -519,5 +569,5 @@ T_MAIN(T_SHARDS(functions_and_lambdas_without_captures_become_coroutines), T_SHA
        T_SHARDS(every_kind_of_case_is_selected), T_SHARDS(scopes_end_with_their_block_also_by_an_exception),
        T_SHARDS(groups_run_lambdas), T_SHARDS(locks_have_static_initializers), T_SHARDS(timers_and_tickers_tick),
        T_SHARDS(files_are_read_and_trees_walked), T_SHARDS(sockets_are_served_and_dialed),
-       T_SHARDS(messages_carry_a_type), T_SHARDS(programs_run_and_signals_arrive),
+       T_SHARDS(streams_lend_and_buffer), T_SHARDS(messages_carry_a_type), T_SHARDS(programs_run_and_signals_arrive),
        T_SHARDS(a_program_of_threads_calls_into_the_runtime))

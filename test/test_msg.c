@@ -505,9 +505,17 @@ static int refused(void *arg)
 	refuse(1);
 	T_ERR(spg_msg_recv(&msg), -ENOMEM);
 	refuse(1);
+	T_ERR(spg_msg_try_recv(&msg), -ENOMEM);
+	refuse(1);
+	T_ERR(spg_msg_recv_tag(9, &msg), -ENOMEM);
+	refuse(1);
 	T_ERR(spg_msg_try_recv_tag(9, &msg), -ENOMEM);
 	refuse(1);
 	T_ERR(spg_msg_send(spg_shard(), 1, 1), -ENOMEM);
+	refuse(1);
+	T_ERR(spg_msg_try_send(spg_shard(), 1, 1), -ENOMEM);
+	refuse(1);
+	T_ERR(spg_msg_send_many(spg_shard(), &msg, 1), -ENOMEM);
 	refuse(2);
 	T_ERR(spg_msg_try_send_many(spg_shard(), &msg, 1), -ENOMEM);
 	refuse(1);

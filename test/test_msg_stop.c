@@ -70,6 +70,7 @@ static struct stopped stopped;
 static void shielded_send(void *arg)
 {
 	SPG_SHIELD_SCOPE();
+	spg_msg msg = { .tag = 1 };
 
 	(void)arg;
 	while (spg_msg_try_send(0, 1, 5) == 0)
@@ -78,6 +79,11 @@ static void shielded_send(void *arg)
 	stopped.send = spg_msg_send(0, 1, 5);
 	stopped.try_send = spg_msg_try_send(0, 1, 5);
 	stopped.counter_add = spg_msg_counter_add(0, 1, 5);
+	T_ERR(spg_msg_send_many(0, &msg, 1), -EPIPE);
+	T_ERR(spg_msg_try_send_many(0, &msg, 1), -EPIPE);
+	T_ERR(spg_msg_send(0, 1, 5), -EPIPE);
+	T_ERR(spg_msg_try_send(0, 1, 5), -EPIPE);
+	T_ERR(spg_msg_counter_add(0, 1, 5), -EPIPE);
 	atomic_fetch_add(&stopped.ended, 1);
 }
 
@@ -94,6 +100,8 @@ static void shielded_recv(void *arg)
 		stopped.drained += msg.value;
 	T_ERR(spg_msg_recv(&msg), -EPIPE);
 	T_ERR(spg_msg_try_recv(&msg), -EPIPE);
+	T_ERR(spg_msg_recv_tag(2, &msg), -EPIPE);
+	T_ERR(spg_msg_try_recv_tag(2, &msg), -EPIPE);
 	atomic_fetch_add(&stopped.ended, 1);
 }
 

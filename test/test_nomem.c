@@ -3,6 +3,10 @@
 
 #include "coro/fault.h"
 
+#include <fcntl.h>
+#include <liburing.h>
+#include <netdb.h>
+
 static void refuse(int64_t times)
 {
 	spg__fault_arm(SPG__FAULT_ALLOC, 1, times, -ENOMEM);
@@ -148,4 +152,156 @@ START_TEST(refused_memory_is_reported)
 }
 END_TEST
 
-T_MAIN(T_TEST(a_threads_first_call_may_lack_memory), T_TEST(refused_memory_is_reported))
+/* No allocation and no mapping; what was allocated before may be used up first. */
+static void refuse_all(void)
+{
+	refuse(INT64_MAX);
+	spg__fault_arm(SPG__FAULT_MAP, 1, INT64_MAX, -ENOMEM);
+}
+
+static void allow_all(void)
+{
+	allow();
+	spg__fault_disarm(SPG__FAULT_MAP);
+}
+
+#define COROUTINES_MANY 100000
+
+static int spawns(void *arg)
+{
+	spg_attr attr = SPG_ATTR_INIT;
+	char data[64] = "";
+	int err = 0;
+
+	(void)arg;
+	refuse_all();
+	T_ERR(spg_go_copy(nothing, data, sizeof(data)), -ENOMEM);
+	for (int i = 0; i < COROUTINES_MANY && err == 0; i++)
+		err = spg_go(nothing, NULL);
+	T_ERR(err, -ENOMEM);
+	T_ERR(spg_go_attr(&attr, nothing, NULL), -ENOMEM);
+	T_OK(spg_spawn(NULL, wait_on_objects, NULL) == NULL);
+	allow_all();
+	spg_yield();
+	T_EQ(spg_go(nothing, NULL), 0);
+	return 0;
+}
+
+/* Goal: without memory for coroutines spawns fail, and what was spawned runs. */
+START_TEST(spawns_without_memory_fail)
+{
+	t_run((unsigned)_i, spawns, NULL);
+}
+END_TEST
+
+static void serve_none(int fd, void *arg)
+{
+	(void)arg;
+	spg_close(fd);
+}
+
+static int in_a_coroutine(void *arg)
+{
+	int listener = spg_listen("tcp", "127.0.0.1:0", NULL), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	spg_key key;
+
+	(void)arg;
+	T_OK(listener >= 0 && null >= 0);
+	T_EQ(spg_key_create(&key, NULL), 0);
+	refuse_all();
+	T_ERR(spg_key_set(key, &key), -ENOMEM);
+	T_ERR(spg_serve(listener, serve_none, NULL, NULL), -ENOMEM);
+	T_ERR(spg_debug_serve("127.0.0.1:0"), -ENOMEM);
+	T_ERR(spg_stats_json(null), -ENOMEM);
+	T_ERR(spg_dump(null), -ENOMEM);
+	T_ERR(spg_trace_start(null), -ENOMEM);
+	T_ERR(spg_call(ten, NULL, -1, NULL), -ENOMEM);
+	allow_all();
+	T_EQ(spg_stats_json(null), 0);
+	T_EQ(spg_key_set(key, &key), 0);
+	T_EQ(spg_key_delete(key), 0);
+	T_EQ(spg_close(listener), 0);
+	T_EQ(spg_close(null), 0);
+	return 0;
+}
+
+START_TEST(calls_of_a_coroutine_without_memory)
+{
+	t_run((unsigned)_i, in_a_coroutine, NULL);
+}
+END_TEST
+
+struct owned {
+	spg_task *task;
+	spg_group *group;
+	spg_process *process;
+	spg_stream *stream;
+};
+
+static void no_operation(struct io_uring_sqe *sqe, void *arg)
+{
+	(void)arg;
+	io_uring_prep_nop(sqe);
+}
+
+/* The first calls of a thread, on objects that others made. */
+static void *on_a_new_thread(void *arg)
+{
+	struct owned *owned = arg;
+	struct addrinfo *list;
+	void *result;
+	int status;
+
+	refuse_all();
+	T_ERR(spg_join(owned->task, &result), -ENOMEM);
+	T_ERR(spg_group_wait(owned->group), -ENOMEM);
+	T_ERR(spg_process_wait(owned->process, &status), -ENOMEM);
+	T_ERR(spg_resolve("spg-no-such-host", "80", NULL, &list), -ENOMEM);
+	T_ERR(spg_dial("tcp", "127.0.0.1:1", NULL), -ENOMEM);
+	T_ERR(spg_uring(no_operation, NULL, NULL), -ENOMEM);
+	T_ERR(spg_stream_send_all(owned->stream, &(struct iovec){ owned, 1 }, 1), -ENOMEM);
+	allow_all();
+	T_EQ(spg_join(owned->task, &result), 0);
+	T_EQ(spg_group_wait(owned->group), 0);
+	T_EQ(spg_process_wait(owned->process, &status), 0);
+	return arg;
+}
+
+static void *nothing_too(void *arg)
+{
+	return arg;
+}
+
+START_TEST(calls_of_a_new_thread_without_memory)
+{
+	spg_config cfg = t_config((unsigned)_i);
+	spg_process_opts opts = SPG_PROCESS_OPTS_INIT;
+	struct owned owned;
+	pthread_t thread;
+	int socks[2];
+
+	refuse_all();
+	T_ERR(spg_start(&cfg), -ENOMEM);
+	allow_all();
+	T_EQ(spg_start(&cfg), 0);
+	opts.path = "true";
+	T_EQ(spg_process_start(&opts, &owned.process), 0);
+	owned.task = spg_spawn(NULL, nothing_too, NULL);
+	owned.group = spg_group_new(0);
+	T_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks), 0);
+	owned.stream = spg_stream_open(socks[0], NULL);
+	T_OK(owned.stream != NULL);
+	T_EQ(pthread_create(&thread, NULL, on_a_new_thread, &owned), 0);
+	T_EQ(pthread_join(thread, NULL), 0);
+	spg_process_free(owned.process);
+	spg_group_free(owned.group);
+	spg_stream_close(owned.stream);
+	T_EQ(close(socks[0]), 0);
+	T_EQ(close(socks[1]), 0);
+	T_EQ(spg_stop(), 0);
+}
+END_TEST
+
+T_MAIN(T_TEST(a_threads_first_call_may_lack_memory), T_TEST(refused_memory_is_reported),
+       T_SHARDS(spawns_without_memory_fail), T_SHARDS(calls_of_a_coroutine_without_memory),
+       T_SHARDS(calls_of_a_new_thread_without_memory))

@@ -74,6 +74,7 @@ static void too_long(struct shell *s)
 	free(text);
 }
 
+/* Errors: spg_process_start: -E2BIG, -EACCES, -EBADF, -ENOENT, -ENOEXEC */
 static int errors(void *arg)
 {
 	struct shell s;

@@ -321,7 +321,6 @@ SPG_API int spg_socket(int domain, int type, int protocol);
  * Return: 0, or
  *   -EBADF                 fd is not open, or another is closing it
  *   -EIO, -ENOSPC, -EDQUOT  an earlier write to a file failed
- *   -ENOMEM                a foreign thread's first call found no memory
  * Cancellation: none. Threads: any; a coroutine parks and may resume on another thread.
  * Allocates: nothing. Source: close(2). Since: 0.1.
  */

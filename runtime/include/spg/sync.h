@@ -167,7 +167,6 @@ SPG_API int spg_rwlock_unlock(spg_rwlock *rw);
  *   -ECANCELED  the context was canceled
  *   -ETIMEDOUT  the context's deadline passed first
  *   -EPERM      the caller does not hold m; nothing was done
- *   -ENOMEM     a foreign thread's first call found no memory
  * Cancellation: yes; locking m again is not cut short. Threads: any; a coroutine parks and
  * may resume on another thread. Allocates: nothing. Source: pthread_cond_wait(3). Since: 0.1.
  */
