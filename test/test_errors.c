@@ -153,10 +153,15 @@ static int take_descriptors(int *taken)
 static int no_descriptors(void *arg)
 {
 	struct rlimit limit, few;
-	int guest, listener = listener_with_guest(&guest), fds[2], taken[FDS_MOST], fd, n;
+	int guest, listener = listener_with_guest(&guest), fds[2], full[2], out, taken[FDS_MOST], fd, n;
+	char byte = 'x';
 
 	(void)arg;
 	T_ERR(spg_accept4(listener, NULL, NULL, 1), -EINVAL);
+	T_EQ(pipe2(full, O_CLOEXEC), 0);
+	out = open("/tmp", O_TMPFILE | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+	T_OK(out >= 0);
+	T_EQ(write(full[1], &byte, 1), 1);
 	T_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	few = limit;
 	few.rlim_cur = FDS_MOST;
@@ -164,9 +169,16 @@ static int no_descriptors(void *arg)
 	n = take_descriptors(taken);
 	T_ERR(spg_accept4(listener, NULL, NULL, SOCK_CLOEXEC), -EMFILE);
 	T_ERR(spg_pipe2(fds, O_CLOEXEC), -EMFILE);
+	/* For what knows no splice a pipe is looked at through another one. */
+	T_ERR(spg_copy(out, full[0], 1), -EMFILE);
+	T_ERR(spg_sendfile(out, full[0], NULL, 1), -EMFILE);
 	while (n > 0)
 		close(taken[--n]);
 	T_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	T_EQ(spg_copy(out, full[0], 1), 1);
+	T_EQ(spg_close(full[0]), 0);
+	T_EQ(spg_close(full[1]), 0);
+	T_EQ(spg_close(out), 0);
 	fd = spg_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	T_OK(fd >= 0);
 	T_ERR(spg_shutdown(fd, SHUT_RDWR), -ENOTCONN);
