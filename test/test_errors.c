@@ -704,6 +704,8 @@ START_TEST(without_threads_there_is_no_pool_and_no_trace)
 {
 	if (geteuid() != 0)
 		T_SKIP("only root may become another");
+	if (t_sanitized())
+		T_SKIP("sanitizers need threads of their own");
 	t_run((unsigned)_i, no_threads, NULL);
 }
 END_TEST

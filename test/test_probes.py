@@ -31,7 +31,9 @@ def main():
         built = "SPG__HAVE_SDT 1" in file.read()
     if not built:
         print("SKIP every_probe_has_a_note: there is no sys/sdt.h here", file=sys.stderr)
-    found = notes(os.path.join(BUILD, "libspg.so"))
+    # The sanitizers' builds have no shared library: a program that holds all of it will do.
+    library = os.path.join(BUILD, "libspg.so")
+    found = notes(library if os.path.exists(library) else os.path.join(BUILD, "echo"))
     results = [
         ("every_probe_has_a_note_with_its_arguments", set(found) == (set(PROBES.items()) if built else set())),
         ("every_probe_is_documented", documented() == set(PROBES)),
