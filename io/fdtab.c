@@ -14,6 +14,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <spg/io.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -32,6 +33,8 @@ static struct {
 	/* Who waits for an operation to leave, under the lock. */
 	struct spg__list closers;
 	_Atomic int dead_fd;
+	/* Who is about to use it: it is closed after them. */
+	_Atomic unsigned dead_users;
 } fdtab = { .closers = { &fdtab.closers, &fdtab.closers }, .dead_fd = -1 };
 
 struct closer {
@@ -295,7 +298,7 @@ static spg__noinline void drain(int fd, struct spg__wait *wait, bool running)
 
 static int dead_fd(void)
 {
-	int fd = atomic_load_explicit(&fdtab.dead_fd, memory_order_acquire), none = -1;
+	int fd = atomic_load_explicit(&fdtab.dead_fd, memory_order_seq_cst), none = -1;
 
 	if (fd >= 0)
 		return fd;
@@ -315,8 +318,12 @@ void spg__fdtab_start(void)
 
 void spg__fdtab_fini(void)
 {
-	int fd = atomic_exchange_explicit(&fdtab.dead_fd, -1, memory_order_acq_rel);
+	/* seq_cst [F-b]: with bury(). */
+	int fd = atomic_exchange_explicit(&fdtab.dead_fd, -1, memory_order_seq_cst);
 
+	/* Foreign threads that close at this moment: a system call, and they are done. */
+	while (atomic_load_explicit(&fdtab.dead_users, memory_order_seq_cst) != 0)
+		sched_yield();
 	if (fd >= 0)
 		close(fd);
 }
@@ -329,13 +336,26 @@ static bool may_wait_forever(int fd)
 	return fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISBLK(st.st_mode);
 }
 
+/* F4. */
+static void bury(int fd)
+{
+	int dead;
+
+	/* seq_cst [F-b]: counted before the look, so the look finds it open, or gone. */
+	atomic_fetch_add_explicit(&fdtab.dead_users, 1, memory_order_seq_cst);
+	dead = dead_fd();
+	/* EBUSY, a race with an open of the same number: then a plain close does. */
+	if (dead >= 0)
+		(void)dup3(dead, fd, O_CLOEXEC);
+	atomic_fetch_sub_explicit(&fdtab.dead_users, 1, memory_order_seq_cst);
+}
+
 static int close_now(int fd, _Atomic uint32_t *closing)
 {
-	int dead = may_wait_forever(fd) ? dead_fd() : -1;
 	int err = 0;
 
-	if (dead >= 0 && dup3(dead, fd, O_CLOEXEC) < 0)
-		err = 0; /* EBUSY, a race with an open of the same number: then a plain close does */
+	if (may_wait_forever(fd))
+		bury(fd);
 	/* seq_cst, F4: even again, and another than before (F6). */
 	atomic_fetch_add_explicit(closing, 1, memory_order_seq_cst);
 	/* On Linux the number is free whatever close(2) says, -EINTR too. */

@@ -161,7 +161,7 @@ static int finish(struct part *parts, unsigned n, struct group *group, int err)
 		if (err == 0)
 			err = (int)(intptr_t)result;
 		if (i > 0 && parts[i].fd >= 0)
-			(void)spg_close(parts[i].fd);
+			close(parts[i].fd); /* nobody else knows it: there is no call to wake */
 	}
 	return err;
 }
