@@ -52,6 +52,8 @@ struct spg__coro {
 	uint8_t kind;
 	uint8_t stack_class;
 	_Atomic uint8_t life;
+	/* How often it was entered, modulo 2^32; raised before. For dumps, which read it twice. */
+	_Atomic uint32_t runs;
 	/* The trace that has its name; 0: none (sched/trace.h). */
 	uint8_t trace_named;
 	char name[SPG__CORO_NAME_MAX];

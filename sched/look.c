@@ -42,7 +42,7 @@ SPG__NO_SANITIZE static int shard_of(const struct spg__coro *coro)
 /* Two readings of the same coroutine at the same place? */
 static bool same(const struct spg__coro *a, const struct spg__coro *b)
 {
-	return a->id == b->id && a->fn == b->fn && a->arg == b->arg && a->creator == b->creator &&
+	return a->runs == b->runs && a->id == b->id && a->fn == b->fn && a->arg == b->arg && a->creator == b->creator &&
 	       a->context == b->context && a->stack == b->stack && a->life == b->life &&
 	       a->waiter.state == b->waiter.state && a->waiter.object == b->waiter.object &&
 	       a->waiter.reason == b->waiter.reason && a->waiter.since_ns == b->waiter.since_ns &&

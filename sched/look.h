@@ -7,9 +7,9 @@
  *      (O1), so any moment may be read.
  * LK2  Its stack is read only while it rests: PARKED, which is set after its registers are
  *      saved (P2), or neither `current` nor `leaving` of any shard. Between the two readings
- *      of LK1 it is walked twice, and both walks must agree. So a trace is that of one
- *      moment, unless the coroutine came back to the same place by another way within
- *      microseconds.
+ *      of LK1 it is walked twice, and both walks must agree. Each entry of a coroutine is
+ *      counted (runs) before its stack changes, and the count is part of LK1: so a trace is
+ *      that of one moment, however long the reader was held up.
  * LK3  A walk stays between the saved stack pointer and the stack's top. Stacks are mapped as
  *      long as the runtime is held: by spg__shard_enter_foreign, or because the caller runs on it.
  * LK4  Who always moves is running, without a trace. One that runs on another thread tells its

@@ -165,6 +165,14 @@ static struct spg__shard *arrive(struct spg__transfer t, struct spg__coro *self)
 	return shard;
 }
 
+/* Before its stack changes: a dump that saw it rest will see that it did not go on (LK2). */
+static inline void entering(struct spg__coro *coro)
+{
+	/* relaxed: one writer; x86 keeps the order of stores. */
+	atomic_store_explicit(&coro->runs, atomic_load_explicit(&coro->runs, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
 static spg__noinline void trace_switch(struct spg__shard *shard)
 {
 	struct spg__trace_ring *trace = spg__trace_of(shard);
@@ -185,6 +193,7 @@ static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__c
 	shard->current = next;
 	if (next != NULL) {
 		spg__count(&shard->counters.switches);
+		entering(next);
 		to = next->context;
 		san = &next->san;
 		SPG__PROBE3(run, next->id, next->fn, shard->id);
@@ -206,6 +215,7 @@ void spg__run_pass(struct spg__shard *shard, struct spg__coro *first)
 		return;
 	shard->leaving = NULL;
 	shard->current = first;
+	entering(first);
 	SPG__PROBE3(run, first->id, first->fn, shard->id);
 	if (spg__unlikely(spg__trace_of(shard) != NULL))
 		trace_switch(shard);
