@@ -18,9 +18,13 @@ static const char *const ways[] = { "", "multishot", "buf_ring", "op:recv,op:rec
 /* Local connections instead of TCP's. */
 static bool local;
 
-/* A TCP connection within the process. */
+/*
+ * A TCP connection within the process. Closing it is a reset: thousands of TIME_WAITs would use
+ * up the ports of whoever comes next. Its end comes by shutdown.
+ */
 static inline void tcp_pair(int fds[2])
 {
+	struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 	struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(name);
 	int one = 1;
@@ -37,6 +41,8 @@ static inline void tcp_pair(int fds[2])
 	T_OK(fds[1] >= 0);
 	close(listener);
 	T_EQ(setsockopt(fds[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)), 0);
+	for (int i = 0; i < 2; i++)
+		T_EQ(setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
 }
 
 static inline void pair(int fds[2])
