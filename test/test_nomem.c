@@ -167,21 +167,30 @@ static void allow_all(void)
 
 #define COROUTINES_MANY 100000
 
+/* Parks until the gate opens, so that no coroutine that ended, on any shard, gives memory back. */
+static void wait_gate(void *gate)
+{
+	spg_wg_wait(gate);
+}
+
 static int spawns(void *arg)
 {
 	spg_attr attr = SPG_ATTR_INIT;
+	static spg_wg gate = SPG_WG_INIT;
 	char data[64] = "";
 	int err = 0;
 
 	(void)arg;
+	spg_wg_add(&gate, 1);
 	refuse_all();
 	T_ERR(spg_go_copy(nothing, data, sizeof(data)), -ENOMEM);
 	for (int i = 0; i < COROUTINES_MANY && err == 0; i++)
-		err = spg_go(nothing, NULL);
+		err = spg_go(wait_gate, &gate);
 	T_ERR(err, -ENOMEM);
 	T_ERR(spg_go_attr(&attr, nothing, NULL), -ENOMEM);
 	T_OK(spg_spawn(NULL, wait_on_objects, NULL) == NULL);
 	allow_all();
+	spg_wg_done(&gate);
 	spg_yield();
 	T_EQ(spg_go(nothing, NULL), 0);
 	return 0;
