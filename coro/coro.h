@@ -35,12 +35,13 @@ struct spg__coro {
 	struct spg__link link;
 	void *context;
 	struct spg__stack *stack;
+	/* The trace copies these two as they are. */
+	uint64_t id;
 	union {
 		void (*fn)(void *);
 		void *(*start)(void *);
 	};
 	void *arg;
-	uint64_t id;
 	/* Values by key (runtime/local.c). */
 	void *locals;
 	/* Return address of the spawn. */

@@ -173,12 +173,22 @@ static inline void entering(struct spg__coro *coro)
 			      memory_order_relaxed);
 }
 
-static spg__noinline void trace_switch(struct spg__shard *shard)
+/* Z1: sanitizers must see the trace's record before the switch; else it is within (TR6). */
+static inline struct spg__transfer jump(struct spg__shard *shard, struct spg__coro *self, void *to,
+					struct spg__san *to_san, bool ending)
 {
-	struct spg__trace_ring *trace = spg__trace_of(shard);
-
-	if (trace != NULL) /* it may have ended just now */
-		spg__trace_run(trace, shard->leaving, shard->commit, shard->current);
+#if defined(SPG__NO_TRACE)
+	spg__san_leave(&self->san, to_san, ending);
+	return spg__jump(to, shard);
+#elif defined(SPG__ASAN) || defined(SPG__TSAN)
+	if (shard->jump != spg__jump)
+		spg__trace_switch(shard);
+	spg__san_leave(&self->san, to_san, ending);
+	return spg__jump(to, shard);
+#else
+	spg__san_leave(&self->san, to_san, ending);
+	return shard->jump(to, shard);
+#endif
 }
 
 static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__coro *self,
@@ -198,10 +208,7 @@ static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__c
 		san = &next->san;
 		SPG__PROBE3(run, next->id, next->fn, shard->id);
 	}
-	if (spg__unlikely(spg__trace_of(shard) != NULL))
-		trace_switch(shard);
-	spg__san_leave(&self->san, san, commit == SPG__COMMIT_END);
-	return spg__jump(to, shard);
+	return jump(shard, self, to, san, commit == SPG__COMMIT_END);
 }
 
 void spg__coro_leave(struct spg__shard *shard, struct spg__coro *self, enum spg__commit commit)
@@ -217,8 +224,9 @@ void spg__run_pass(struct spg__shard *shard, struct spg__coro *first)
 	shard->current = first;
 	entering(first);
 	SPG__PROBE3(run, first->id, first->fn, shard->id);
-	if (spg__unlikely(spg__trace_of(shard) != NULL))
-		trace_switch(shard);
+	spg__trace_set_jump(shard);
+	if (spg__unlikely(shard->jump != spg__jump))
+		spg__trace_switch(shard);
 	spg__count(&shard->counters.switches);
 	spg__san_leave(&shard->loop_san, &first->san, false);
 	arrive(spg__jump(first->context, shard), NULL);

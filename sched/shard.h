@@ -71,6 +71,9 @@ struct spg__shard {
 	int id;
 	/* While a trace goes on: where to write (sched/trace.h); else NULL. */
 	_Atomic(struct spg__trace_ring *) trace;
+	/* The owner's copy of it for a pass, and by that how a coroutine leaves (TR6). */
+	struct spg__trace_ring *tracing;
+	struct spg__transfer (*jump)(void *to, void *shard);
 	unsigned budget, budget_max;
 	bool turn;
 	struct spg__coro *next_local;
