@@ -12,6 +12,7 @@
 
 #include "coro/alloc.h"
 #include "coro/clock.h"
+#include "coro/stack_use.h"
 #include "coro/usdt.h"
 
 #include <string.h>
@@ -181,7 +182,9 @@ static inline struct spg__transfer jump(struct spg__shard *shard, struct spg__co
 	spg__san_leave(&self->san, to_san, ending);
 	return spg__jump(to, shard);
 #elif defined(SPG__ASAN) || defined(SPG__TSAN)
-	if (shard->jump != spg__jump)
+	if (shard->jump == spg__watched_jump)
+		spg__sched.conf.leaves(self, shard->commit);
+	if (shard->tracing != NULL)
 		spg__trace_switch(shard);
 	spg__san_leave(&self->san, to_san, ending);
 	return spg__jump(to, shard);
@@ -225,7 +228,7 @@ void spg__run_pass(struct spg__shard *shard, struct spg__coro *first)
 	entering(first);
 	SPG__PROBE3(run, first->id, first->fn, shard->id);
 	spg__trace_set_jump(shard);
-	if (spg__unlikely(shard->jump != spg__jump))
+	if (spg__unlikely(shard->tracing != NULL))
 		spg__trace_switch(shard);
 	spg__count(&shard->counters.switches);
 	spg__san_leave(&shard->loop_san, &first->san, false);
@@ -251,6 +254,14 @@ static void call(struct spg__coro *self)
 
 void (*spg__coro_locals_end)(struct spg__coro *coro);
 
+static spg__noinline void call_measured(struct spg__coro *self)
+{
+	const void *fn = spg__stack_use_of(*(const void *const *)(const void *)&self->fn, self->arg);
+
+	call(self);
+	spg__stack_used(fn, self->stack);
+}
+
 /*
  * Who walks frame pointers (perf, debuggers) stops here: no frame before it, no return
  * address. coro_entry never returns; make_fcontext leaves addresses of code in both words.
@@ -271,7 +282,10 @@ static void coro_entry(struct spg__transfer t)
 
 		mark_bottom(__builtin_frame_address(0));
 		arrive(t, self);
-		call(self);
+		if (spg__unlikely(spg__stack_uses_on))
+			call_measured(self);
+		else
+			call(self);
 		spg__user_returned();
 		if (spg__unlikely(self->locals != NULL))
 			spg__coro_locals_end(self);

@@ -128,6 +128,8 @@ struct spg__sched_conf {
 	unsigned run_budget;
 	uint64_t coroutines_max;
 	bool migrate; /* for debugging: what becomes ready goes to another shard */
+	/* For debugging, or NULL: whoever leaves, while it is still `leaving`, on its own stack. */
+	void (*leaves)(struct spg__coro *coro, enum spg__commit how);
 };
 
 /* The shards' common state. There is one: one runtime at a time. */

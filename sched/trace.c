@@ -217,3 +217,11 @@ struct spg__transfer spg__trace_jump(void *to, void *arg)
 	atomic_store_explicit(&ring->at, rec + 1, memory_order_release);
 	return spg__jump(to, shard);
 }
+
+struct spg__transfer spg__watched_jump(void *to, void *arg)
+{
+	struct spg__shard *shard = arg;
+
+	spg__sched.conf.leaves(shard->leaving, shard->commit);
+	return shard->tracing != NULL ? spg__trace_jump(to, shard) : spg__jump(to, shard);
+}

@@ -181,17 +181,22 @@ static inline bool spg__trace_any(struct spg__shard *self)
 
 /*
  * Switches are the most frequent records, and a test at each would be the most frequent cost of
- * a trace that is off. So they go through a pointer of the shard's own: the plain jump, or one
- * that records first. The loop sets it for a pass.
+ * a trace that is off. So they go through a pointer of the shard's own: the plain jump, one
+ * that records first, or one for debugging. The loop sets it for a pass.
  */
 struct spg__transfer spg__trace_jump(void *to, void *shard);
 /* The record alone: current is set, and leaving and commit, or leaving is NULL: from the loop. */
 void spg__trace_switch(struct spg__shard *shard);
 
+/* Tells conf.leaves first, then the trace, if one goes on. */
+struct spg__transfer spg__watched_jump(void *to, void *shard);
+
 static inline void spg__trace_set_jump(struct spg__shard *shard)
 {
 	shard->tracing = spg__trace_of(shard);
 	shard->jump = shard->tracing == NULL ? spg__jump : spg__trace_jump;
+	if (spg__unlikely(spg__sched.conf.leaves != NULL))
+		shard->jump = spg__watched_jump;
 }
 
 /* A shard's own ring, or for self == NULL the others', locked; NULL: off. Then release it. */
