@@ -220,6 +220,11 @@ def content(name):
         return f.read()
 
 
+def file_content(size):
+    """What is in fSIZE.txt, also before it is there."""
+    return random.Random(SEED + size).randbytes(size)
+
+
 def abort(s):
     """Closes with a reset."""
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -330,7 +335,7 @@ def make_root():
     os.mkdir(ROOT)
     for size in SIZES:
         with open(os.path.join(ROOT, f"f{size}.txt"), "wb") as f:
-            f.write(source.randbytes(size))
+            f.write(file_content(size))
     with open(os.path.join(ROOT, "big"), "wb") as f:
         for _ in range(BIG_BYTES >> 20):
             f.write(source.randbytes(1 << 20))
