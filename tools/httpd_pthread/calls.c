@@ -100,11 +100,15 @@ ssize_t call_sendfile(int fd, bool *ready, int file, off_t offset, size_t len, i
 	}
 }
 
+/* For a task: see task_main. */
 ssize_t call_write(int fd, const void *buf, size_t len)
 {
 	for (size_t done = 0; done < len;) {
-		ssize_t n = write(fd, (const char *)buf + done, len - done);
+		ssize_t n;
 
+		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+		n = write(fd, (const char *)buf + done, len - done);
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -144,22 +148,44 @@ int call_sleep(int64_t ns)
 
 struct call_task {
 	pthread_t thread;
+	void *(*fn)(void *);
+	void *arg;
 };
+
+/* It may be canceled in call_write only: elsewhere it holds locks. */
+static void *task_main(void *arg)
+{
+	struct call_task *task = arg;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	return task->fn(task->arg);
+}
 
 struct call_task *call_spawn(void *(*fn)(void *), void *arg)
 {
 	struct call_task *task = malloc(sizeof(*task));
 
-	if (task != NULL && pthread_create(&task->thread, NULL, fn, arg) == 0)
+	if (task == NULL)
+		return NULL;
+	task->fn = fn;
+	task->arg = arg;
+	if (pthread_create(&task->thread, NULL, task_main, task) == 0)
 		return task;
 	free(task);
 	return NULL;
 }
 
-void call_join(struct call_task *task)
+void call_join(struct call_task *task, int64_t limit_ns)
 {
-	if (task != NULL)
+	int64_t when = now_ns() + limit_ns;
+	struct timespec until = { .tv_sec = when / NS_PER_SEC, .tv_nsec = when % NS_PER_SEC };
+
+	if (task == NULL)
+		return;
+	if (pthread_clockjoin_np(task->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+		pthread_cancel(task->thread);
 		pthread_join(task->thread, NULL);
+	}
 	free(task);
 }
 
@@ -268,8 +294,7 @@ static struct {
 	pthread_cond_t ended;
 	unsigned open;
 	_Atomic bool stopping;
-	_Atomic int listener; /* -1: not yet */
-} serving = { .lock = PTHREAD_MUTEX_INITIALIZER, .listener = -1 };
+} serving = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void *connection_main(void *arg)
 {
@@ -326,8 +351,6 @@ int call_serve(const struct call_server *server)
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	serving.server = server;
-	/* Either call_stop sees the listener, or this loop sees that it stops. */
-	atomic_store(&serving.listener, listener);
 	while (!atomic_load(&serving.stopping)) {
 		int fd = -1;
 
@@ -345,15 +368,9 @@ int call_serve(const struct call_server *server)
 	return 0;
 }
 
-/* Wakes the accept. */
 void call_stop(void)
 {
-	int listener;
-
 	atomic_store(&serving.stopping, true);
-	listener = atomic_load(&serving.listener);
-	if (listener >= 0)
-		shutdown(listener, SHUT_RDWR);
 }
 
 void call_stats(FILE *out)
