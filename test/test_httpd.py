@@ -9,14 +9,15 @@ import random
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, "test")
-from httpd import (BIG_BYTES, PATIENCE_S, ROOT, SCRATCH, SEED, SIZES, SLOW, Server, content, exchange, expect_status, get,
-                   main, read_reply, request, test)
+from httpd import (BIG_BYTES, BUILD, PATIENCE_S, ROOT, SCRATCH, SEED, SIZES, SLOW, Server, content, exchange,
+                   expect_status, get, main, read_reply, request, test, test_of_httpd)
 
 
 @test
@@ -27,7 +28,12 @@ def every_byte_of_files_of_all_sizes(program):
             assert reply.status == 200 and reply.body == content(f"f{size}.txt"), size
             head = get(server, f"/f{size}.txt", method="HEAD")
             assert head.status == 200 and head.body == b""
+            assert head.headers | {"date": ""} == reply.headers | {"date": ""}
             assert int(head.headers["content-length"]) == size
+        for target in ("/none", "/sub"):  # errors and redirects too are the same without a body
+            reply, head = get(server, target), get(server, target, method="HEAD")
+            assert reply.status == head.status and head.body == b"" != reply.body
+            assert head.headers | {"date": ""} == reply.headers | {"date": ""}
 
 
 @test
@@ -45,6 +51,43 @@ def types_index_and_redirect(program):
         assert get(server, "/a%20b/c.unknown").headers["content-type"] == "application/octet-stream"
         assert get(server, "/a%20b/").status == 404  # no index there
         assert get(server, "/f12.txt/").status == 404
+
+
+@test
+def every_known_ending_has_its_type(program):
+    expected = {"a.css": "text/css; charset=utf-8", "a.js": "text/javascript; charset=utf-8", "a.JSON": "application/json",
+                "a.min.svg": "image/svg+xml", "a.PnG": "image/png", "a.woff2": "font/woff2", "a.wasm": "application/wasm",
+                "no_ending": "application/octet-stream", "a.": "application/octet-stream",
+                "a.htmlx": "application/octet-stream", ".txt": "text/plain; charset=utf-8"}
+    with open("tools/httpd/mime.c", encoding="utf-8") as source:  # found by bisection: all of them, or it is not sorted
+        table = re.findall(r'^\t\{ "(\w+)", "([^"]+)" \},$', source.read(), re.M)
+    assert len(table) > 30
+    expected |= {"b." + ending: name for ending, name in table}
+    types = os.path.join(ROOT, "types.d", program)
+    os.makedirs(types)
+    with Server(program) as server:
+        for name, kind in expected.items():
+            with open(os.path.join(types, name), "wb"):
+                pass
+            got = get(server, f"/types.d/{program}/{name}").headers["content-type"]
+            assert got == kind, f"{got} for {name}"
+
+
+@test
+def keep_alive_lasts_until_somebody_ends_it(program):
+    with Server(program, "--stats") as server:
+        with server.connect() as s, s.makefile("rb") as stream:
+            for i in range(1000):
+                size = SIZES[i % 5]
+                s.sendall(request(f"/f{size}.txt"))
+                reply = read_reply(stream)
+                assert reply.body == content(f"f{size}.txt") and "connection" not in reply.headers
+            s.sendall(request("/f1.txt", headers=["Connection: close"]) + request("/f1.txt"))
+            assert read_reply(stream).headers["connection"] == "close"
+            assert stream.read() == b""  # what came behind it has no answer
+        server.wait_closed()
+        server.end()
+        assert server.count("connections") == 2 and server.count("requests") == 1002
 
 
 @test
@@ -131,6 +174,17 @@ def errors_say_what_is_wrong(program):
             expect_status(server, data, status)
         assert get(server, "/", method="POST").headers["allow"] == "GET, HEAD"
         assert get(server, "/f12.txt").status == 200
+
+
+@test
+def headers_may_be_so_long_and_no_longer(program):
+    for limit in (1024, 5000):
+        with Server(program, "--header-bytes", str(limit)) as server:
+            empty = len(request("/f12.txt", headers=["X: "], close=True))
+            for extra, status in ((0, 200), (1, 431)):
+                data = request("/f12.txt", headers=["X: " + "a" * (limit - empty + extra)], close=True)
+                assert len(data) == limit + extra
+                expect_status(server, data, status)
 
 
 @test
@@ -230,6 +284,9 @@ def the_end_lets_requests_finish(program):
             assert idle.recv(1) == b""  # at once: its server still runs
         time.sleep(0.1)
         assert server.process.poll() is None
+        with contextlib.suppress(ConnectionRefusedError):
+            server.connect()
+            raise AssertionError("a new connection was taken during the drain")
         half.sendall(b"Host: x\r\n\r\n")
         with half, half.makefile("rb") as stream:
             reply = read_reply(stream)
@@ -279,31 +336,62 @@ def the_log_has_a_line_for_each_request(program):
         assert "log lines dropped 0" in server.text
 
 
+def client(server, number, failures):
+    """Files of all sizes, whole and in parts; several read the same file at different places."""
+    source = random.Random(SEED + number)
+    big = content("big")
+    try:
+        with server.connect() as s, s.makefile("rb") as stream:
+            for _ in range(20 // SLOW + 1):
+                size = source.choice(SIZES)
+                s.sendall(request(f"/f{size}.txt"))
+                assert read_reply(stream).body == content(f"f{size}.txt")
+                first = source.randrange(BIG_BYTES - 200000)
+                last = first + source.randrange(200000)
+                s.sendall(request("/big", headers=[f"Range: bytes={first}-{last}"]))
+                assert read_reply(stream).body == big[first:last + 1]
+    except Exception as failure:  # a thread's own would be lost
+        failures.append(repr(failure))
+
+
+def serve_many(server):
+    failures = []
+    threads = [threading.Thread(target=client, args=(server, i, failures)) for i in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[:3]
+
+
 @test
 def many_clients_at_once(program):
-    failures = []
+    with Server(program) as server:
+        serve_many(server)
 
-    def client(server, number):
-        source = random.Random(SEED + number)
-        try:
-            with server.connect() as s, s.makefile("rb") as stream:
-                for _ in range(40 // SLOW + 1):
-                    size = source.choice(SIZES)
-                    s.sendall(request(f"/f{size}.txt"))
-                    assert read_reply(stream).body == content(f"f{size}.txt")
-        except Exception as failure:  # a thread's own would be lost
-            failures.append(repr(failure))
 
-    for options in ([], ["--reuse-port"]):
-        if options and program != "httpd":
-            continue
-        with Server(program, *options) as server:
-            threads = [threading.Thread(target=client, args=(server, i)) for i in range(24)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert not failures, failures[:3]
+@test_of_httpd
+def a_listener_for_each_shard(program):
+    """They share the port, and the kernel shares the connections out."""
+    for shards in (1, 2, 4):
+        with Server(program, "--reuse-port", "--stats", shards=shards) as server:
+            assert server.listeners == shards
+            serve_many(server)
+            server.wait_closed()
+            server.end()
+            assert server.count("connections") == 25 and server.count("shards") == shards
+            assert server.count("spawned") > 25
 
+
+@test
+def wrong_options_are_refused(program):
+    for options in (["--connections", "0", ROOT], ["--header-bytes", "1", ROOT], ["--idle-seconds", "x", ROOT], [],
+                    ["--none", ROOT], [ROOT, ROOT], ["--fresh-ms", "-1", ROOT]) + ((["--reuse-port", ROOT],)
+                                                                                    if program != "httpd" else ()):
+        done = subprocess.run([os.path.join(BUILD, program), *options], capture_output=True, text=True, timeout=PATIENCE_S)
+        assert done.returncode == 2 and done.stderr, f"{done.returncode} with {options}"
+    for options in ([SCRATCH + "/none"], ["--listen", "nonsense", ROOT], ["--listen", "127.0.0.1:0", "--log", "/none/log", ROOT]):
+        done = subprocess.run([os.path.join(BUILD, program), *options], capture_output=True, text=True, timeout=PATIENCE_S)
+        assert done.returncode == 1 and done.stderr, f"{done.returncode} with {options}"
 
 sys.exit(main())
