@@ -59,6 +59,9 @@ ifneq ($(filter 1 true,$(CI) $(WERROR)),)
 WERROR_FLAG := -Werror
 endif
 
+empty :=
+comma := ,
+
 # V=1 shows whole commands.
 ifneq ($(V),1)
 Q = @echo '  $(1) $(@:$(B)/%=%)';
@@ -162,6 +165,10 @@ $(CXX_BINS): LINK = $(CXX) $(CXX_FLAGS) $(LDFLAGS)
 $(TEST_BINS): %: %.o $(B)/test/t.o $(B)/libspg.a
 	$(call Q,LINK)$(LINK) -o $@ $^ $(LIBS) $(CHECK_LIBS)
 
+# httpd's parts, with calls that the test makes fail.
+$(B)/test/test_httpd_faults: $(filter-out %/main.o %/options.o,$(HTTPD_OBJS)) $(LLHTTP_OBJS)
+$(B)/test/test_httpd_faults: LINK += $(addprefix -Wl$(comma)--wrap=,call_open call_pread call_sendfile buffer_take)
+
 $(TEST_SCRIPTS): $(B)/test/%: test/%.py
 	@install -D -m 755 $< $@
 
@@ -192,8 +199,6 @@ test-clang:
 FALLBACK_TESTS_OP := uring net process cached
 FALLBACK_TESTS_RING := go serve cancel_lost
 FALLBACK_BINS := $(filter $(patsubst %,$(B)/test/test_%,$(FALLBACK_TESTS_OP) $(FALLBACK_TESTS_RING)),$(TEST_BINS))
-empty :=
-comma := ,
 test-fallbacks: tools $(FALLBACK_BINS)
 	@$(RUN_TESTS) --fallbacks --ring-only $(subst $(empty) $(empty),$(comma),$(FALLBACK_TESTS_RING)) $(FALLBACK_BINS)
 

@@ -106,13 +106,9 @@ ssize_t call_write(int fd, const void *buf, size_t len)
 	return spg_write_all(fd, buf, len);
 }
 
-/* What is in memory is copied at once; the rest is read by the ring. */
 ssize_t call_pread(int fd, void *buf, size_t len, off_t offset)
 {
-	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	ssize_t n = preadv2(fd, &iov, 1, offset, RWF_NOWAIT);
-
-	return n >= 0 ? n : spg_pread(fd, buf, len, offset);
+	return spg_pread(fd, buf, len, offset);
 }
 
 struct open_call {
