@@ -9,15 +9,15 @@ import os
 import random
 import re
 import resource
-import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+
+from crowd import raise_file_limit
 
 BUILD = os.environ.get("B", "build")
 SLOW = int(os.environ.get("CK_TIMEOUT_MULTIPLIER", "1"))
@@ -225,12 +225,6 @@ def file_content(size):
     return random.Random(SEED + size).randbytes(size)
 
 
-def abort(s):
-    """Closes with a reset."""
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    s.close()
-
-
 def expect_status(server, data, *statuses):
     reply = exchange(server, data)
     assert reply is not None and reply.status in statuses, \
@@ -238,96 +232,9 @@ def expect_status(server, data, *statuses):
     return reply
 
 
-def raise_file_limit(count):
-    """So many descriptors, here and in a server: each has one end of a connection."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < count:
-        raise Skip(f"needs {count} open files, the hard limit is {hard}")
-    if soft != resource.RLIM_INFINITY and soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
-
-
-class Client:
-    """One of a crowd: `answers` are (status, body), `closed` says how it ended."""
-
-    def __init__(self, data):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self.to_send = data
-        self.received = b""
-        self.answers = []
-        self.closed = None
-
-    def send(self):
-        self.to_send = self.to_send[self.socket.send(self.to_send):]
-
-    def take_answers(self):
-        while (end := self.received.find(b"\r\n\r\n") + 4) > 3:
-            head = self.received[:end]
-            end += int(re.search(rb"Content-Length: (\d+)", head).group(1))
-            if len(self.received) < end:
-                return
-            self.answers.append((int(head[9:12]), self.received[len(head):end]))
-            self.received = self.received[end:]
-
-
-class Crowd:
-    """Thousands of connections at once, which never wait for each other."""
-
-    def __init__(self, server):
-        self.address = server.address
-        self.poll = select.epoll()
-        self.clients = {}
-
-    def add(self, data):
-        """One more, that connects and asks."""
-        client = Client(data)
-        client.socket.connect_ex(self.address)
-        number = client.socket.fileno()
-        self.clients[number] = client
-        self.poll.register(number, select.EPOLLIN | select.EPOLLOUT)
-        return client
-
-    def ask(self, client, data):
-        client.to_send = data
-        client.send()
-
-    def serve(self, number, events):
-        client = self.clients[number]
-        try:
-            if events & select.EPOLLOUT:
-                client.send()
-                self.poll.modify(number, select.EPOLLIN)
-            if events & ~select.EPOLLOUT:
-                data = client.socket.recv(1 << 16)
-                client.received += data
-                client.take_answers()
-                if not data:
-                    self.end(client, "end")
-        except OSError as err:
-            self.end(client, repr(err))
-
-    def end(self, client, why):
-        client.closed = why
-        self.poll.unregister(client.socket)
-        del self.clients[client.socket.fileno()]
-        abort(client.socket)
-
-    def run(self, done, limit_s, step=lambda: None):
-        """Until done() is true; step() is called again and again."""
-        until = time.monotonic() + limit_s
-        while not done():
-            assert time.monotonic() < until, f"not done within {limit_s} s"
-            step()
-            for number, events in self.poll.poll(0.005, 1000):
-                self.serve(number, events)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, value, trace):
-        for client in list(self.clients.values()):
-            self.end(client, "over")
-        self.poll.close()
+def need_files(count):
+    if not raise_file_limit(count):
+        raise Skip(f"needs {count} open files, the hard limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[1]}")
 
 
 def make_root():

@@ -14,8 +14,9 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, "test")
-from httpd import (BIG_BYTES, PATIENCE_S, ROOT, SCRATCH, SEED, SLOW, Server, abort, ask, content, get, main,
-                   read_reply, request, test)
+from crowd import abort
+from httpd import (BIG_BYTES, PATIENCE_S, ROOT, SCRATCH, SEED, SLOW, Server, ask, content, get, main, read_reply,
+                   request, test)
 
 
 @test

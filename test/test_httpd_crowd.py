@@ -3,13 +3,13 @@
 
 What is set from outside: test/httpd.py.
 """
-import collections
 import sys
 import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, "test")
-from httpd import (PATIENCE_S, SLOW, Crowd, Server, file_content, main, raise_file_limit, request, test, test_of_httpd)
+from crowd import Crowd, Rounds
+from httpd import PATIENCE_S, SLOW, Server, file_content, main, need_files, request, test, test_of_httpd
 
 # Sanitizers keep much for each coroutine, ThreadSanitizer has no room for so many.
 HELD = 8000 if SLOW == 1 else 500
@@ -21,33 +21,6 @@ ASKED_AT_ONCE = 64
 OTHER_FILES = 200
 ASK = request("/f12.txt")
 WELL = [(200, file_content(12))]
-
-
-class Rounds:
-    """Asks the clients of a crowd in turn, some at a time, and looks at every answer."""
-
-    def __init__(self, crowd, clients):
-        self.crowd = crowd
-        self.idle = collections.deque(clients)
-        self.waiting = []
-        self.served = 0
-
-    def step(self):
-        still = []
-        for client in self.waiting:
-            assert client.closed is None, f"one that is held was ended: {client.closed}"
-            if not client.answers:
-                still.append(client)
-                continue
-            assert client.answers == WELL, client.answers
-            self.served += 1
-            self.idle.append(client)
-        self.waiting = still
-        while self.idle and len(self.waiting) < ASKED_AT_ONCE:
-            client = self.idle.popleft()
-            client.answers.clear()
-            self.waiting.append(client)
-            self.crowd.ask(client, ASK)
 
 
 def hold(crowd, count):
@@ -62,10 +35,10 @@ def hold(crowd, count):
 @test_of_httpd
 def eight_thousand_are_held_and_served_while_others_come(program):
     """Fifty new ones a second, by the clock, whatever the server does. Nobody is refused or ended."""
-    raise_file_limit(HELD + ARRIVALS + OTHER_FILES)
+    need_files(HELD + ARRIVALS + OTHER_FILES)
     with Server(program, "--connections", str(HELD + ARRIVALS), "--stats") as server:
-        with Crowd(server) as crowd:
-            rounds = Rounds(crowd, hold(crowd, HELD))
+        with Crowd(server.address) as crowd:
+            rounds = Rounds(crowd, hold(crowd, HELD), ASK, WELL, ASKED_AT_ONCE)
             start, arrived = time.monotonic(), []
 
             def step():
@@ -76,6 +49,7 @@ def eight_thousand_are_held_and_served_while_others_come(program):
 
             crowd.run(lambda: len(arrived) == ARRIVALS and rounds.served >= HELD and
                       all(client.answers or client.closed for client in arrived), 6 * PATIENCE_S, step)
+            assert not rounds.wrong, f"{len(rounds.wrong)} that are held were ended or answered wrongly"
             well = [client for client in arrived if client.answers == WELL and not client.closed]
             assert len(well) == ARRIVALS, f"{len(well)} of {ARRIVALS} were served"
             assert server.count_files("socket:") == HELD + ARRIVALS + server.listeners
@@ -88,17 +62,18 @@ def eight_thousand_are_held_and_served_while_others_come(program):
 @test
 def ten_thousand_are_offered_where_a_hundred_may_be(program):
     """Each of the others gets 503, and the hundred are served all the while. Twice: nothing grows."""
-    raise_file_limit(OFFERED + LIMIT + OTHER_FILES)
+    need_files(OFFERED + LIMIT + OTHER_FILES)
     with Server(program, "--connections", str(LIMIT), "--stats") as server:
         sizes = []
-        with Crowd(server) as crowd:
-            rounds = Rounds(crowd, hold(crowd, LIMIT))
+        with Crowd(server.address) as crowd:
+            rounds = Rounds(crowd, hold(crowd, LIMIT), ASK, WELL, ASKED_AT_ONCE)
             for _ in range(2):
                 before = rounds.served
                 offered = [crowd.add(ASK) for _ in range(OFFERED)]
                 crowd.run(lambda: all(client.closed for client in offered), 4 * PATIENCE_S, rounds.step)
                 odd = [client for client in offered if (client.closed, client.answers) != ("end", [(503, b"")])]
                 assert not odd, f"{len(odd)} had another answer, one: {odd[0].closed} {odd[0].answers}"
+                assert not rounds.wrong, f"{len(rounds.wrong)} that are held were ended or answered wrongly"
                 assert rounds.served > before + LIMIT // 2, f"{rounds.served - before} were served meanwhile"
                 sizes.append(server.rss_bytes())
         server.wait_closed()
