@@ -1,11 +1,11 @@
-"""Runs one lane once and returns its report."""
+"""Runs one lane once and returns its report: programs that measure themselves, echo servers, parked crowds.
+
+bench/http.py has the file servers, bench/lanes.py knows them all.
+"""
 
 import json
 import os
-import re
-import socket
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 
@@ -29,10 +29,6 @@ class Context:
     @staticmethod
     def env(one):
         return os.environ | dict(one.env)
-
-
-def lane(one, group, context):
-    return {"line": line, "echo": echo, "idle": idle, "peer": peer, "http": http}[one.kind](one, group, context)
 
 
 def last_json(text, argv):
@@ -114,81 +110,6 @@ def echo(one, group, context):
         return load(address, group.conns, process.pid, context)
     finally:
         stop(process)
-
-
-NGINX = """user root; daemon off; worker_processes 1; pid {tmp}/nginx.pid; error_log {tmp}/nginx.log;
-events {{ worker_connections 4096; }}
-http {{ access_log off; sendfile on; tcp_nopush on; open_file_cache max=1000; keepalive_requests 1000000000;
-client_body_temp_path {tmp}/body; proxy_temp_path {tmp}/proxy; fastcgi_temp_path {tmp}/fastcgi;
-uwsgi_temp_path {tmp}/uwsgi; scgi_temp_path {tmp}/scgi;
-server {{ listen 127.0.0.1:{port}; root {tmp}; }} }}
-"""
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def http(one, group, context):
-    """A file server on CPU 0, wrk on CPU 1: GET of one file. CPU is the server's, workers included."""
-    with tempfile.TemporaryDirectory() as tmp:
-        os.chmod(tmp, 0o755)
-        with open(os.path.join(tmp, "hello.txt"), "w", encoding="utf-8") as f:
-            f.write("Hello, world")
-        with open(os.path.join(tmp, "100000.bin"), "wb") as f:
-            f.write(os.urandom(100000))
-        port = free_port()
-        with open(os.path.join(tmp, "nginx.conf"), "w", encoding="utf-8") as f:
-            f.write(NGINX.format(tmp=tmp, port=port))
-        words = [word.format(build=context.build, dir=tmp, port=port) for word in one.argv]
-        process = subprocess.Popen(["taskset", "-c", "0"] + words, env=context.env(one), text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        try:
-            address = f"127.0.0.1:{port}"
-            for _ in range(100):
-                with socket.socket() as s:
-                    if s.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
-            else:
-                raise Failed(f"{one.name} does not listen")
-            return wrk(f"http://{address}/{group.target}", group.conns, process.pid, context)
-        finally:
-            stop(process)
-
-
-def family_cpu_ns(pid):
-    """CPU time of a process and its children (nginx has a worker)."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as f:
-        pids = [pid] + f.read().split()
-    ticks = 0
-    for one in pids:
-        with open(f"/proc/{one}/stat", encoding="utf-8") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks * 10**9 // os.sysconf("SC_CLK_TCK")
-
-
-WRK_UNITS = {"us": 1, "ms": 1e3, "s": 1e6}
-
-
-def wrk(url, conns, pid, context):
-    seconds = 1 if context.quick else 3
-    argv = ["taskset", "-c", "1", "wrk", "-t", "1", "-c", str(conns), "--latency"]
-    finish(argv + ["-d", "1s", url], os.environ)
-    before = family_cpu_ns(pid)
-    text = finish(argv + ["-d", f"{seconds}s", url], os.environ)
-    cpu = family_cpu_ns(pid) - before
-    if "Non-2xx" in text or "Socket errors" in text:
-        raise Failed(f"errors from {url}: {text[-300:]}")
-    requests = int(re.search(r"(\d+) requests in", text).group(1))
-    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
-    p50 = re.search(r"50%\s+([\d.]+)(us|ms|s)", text)
-    return {"cpu_ns_per_op": cpu / requests, "per_second": requests / seconds,
-            "p50_us": float(p50.group(1)) * WRK_UNITS[p50.group(2)],
-            "p99_us": float(p99.group(1)) * WRK_UNITS[p99.group(2)]}
 
 
 def load(address, conns, pid, context):

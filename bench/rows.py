@@ -99,14 +99,19 @@ def echo_group(conns):
     ), conns=conns, same_sum=False)
 
 
-def http_group(target, conns):
+def http_lanes(kind, needs=""):
     at = "127.0.0.1:{port}"
-    return Group(f"http_{target.split('.')[0]}_{conns}", (
-        Lane("go", ("{build}/bench/spgbench", "httpd", "-procs", "1", "-addr", at, "-dir", "{dir}"), "go", "http"),
-        Lane("spg", ("{build}/httpd", "--listen", at, "{dir}"), "wrk", "http", env=(("SPG_SHARDS", "1"),)),
-        Lane("pthread", ("{build}/httpd_pthread", "--listen", at, "{dir}"), "wrk", "http"),
-        Lane("nginx", ("nginx", "-c", "{dir}/nginx.conf"), "nginx", "http"),
-    ), rounds_max=5, conns=conns, target=target, same_sum=False)
+    return (
+        Lane("go", ("{build}/bench/spgbench", "httpd", "-procs", "1", "-addr", at, "-dir", "{dir}"), "go", kind),
+        Lane("spg", ("{build}/httpd", "--listen", at, "{dir}"), needs, kind, env=(("SPG_SHARDS", "1"),)),
+        Lane("pthread", ("{build}/httpd_pthread", "--listen", at, "{dir}"), needs, kind),
+        Lane("nginx", ("nginx", "-c", "{dir}/nginx.conf"), "nginx", kind),
+    )
+
+
+def http_group(target, conns):
+    return Group(f"http_{target.split('.')[0]}_{conns}", http_lanes("http", "wrk"), rounds_max=5, conns=conns,
+                 target=target, same_sum=False)
 
 
 def parked_group(name, n, stack_kib, quick=True):
@@ -244,6 +249,9 @@ GROUPS = (
     http_group("hello.txt", 64),
     http_group("hello.txt", 1000),
     http_group("100000.bin", 64),
+    Group("http_idle", http_lanes("http_idle"), rounds_max=3, same_sum=False),
+    Group("http_held", tuple(lane for lane in http_lanes("http_held") if lane.name != "pthread"), rounds_max=3,
+          same_sum=False),
     parked_group("parked_64k", 100000, 64),
     parked_group("parked_256k", 100000, 256),
     parked_group("parked_1m", 1000000, 64, quick=False),
@@ -270,6 +278,7 @@ CPU = (("cpu_ns_per_op", "CPU ns"),)
 WALL = (("ns_per_op", "wall ns"),)
 TWO = "2 shards or workers, the peer bound to CPU 1"
 SERVER = "1 shard, GOMAXPROCS=1, 1 nginx worker on CPU 0, wrk on CPU 1"
+HELD = "1 shard, GOMAXPROCS=1, 1 nginx worker on CPU 0, the clients on CPU 1"
 ONE = "1 shard or worker bound to CPU 0, the peer to CPU 1"
 ECHO = (("per_second", "req/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"))
 
@@ -377,6 +386,16 @@ ROWS = (
         "cpu_ns_per_op", also=ECHO, setting=SERVER),
     Row("httpd, 100,000 bytes, 64 connections: CPU against Go", "http_100000_64", "spg", "go", None,
         "cpu_ns_per_op", also=ECHO, setting=SERVER),
+    Row("httpd, 1,000 idle connections, bytes each against a thread each", "http_idle", "spg", "pthread", 0.25,
+        "bytes_each", "B", also=(("resident_each", "without kernel stacks"),), setting="1 shard"),
+    Row("httpd, 1,000 idle connections, bytes each against Go", "http_idle", "spg", "go", None, "bytes_each", "B"),
+    Row("httpd, 1,000 idle connections, bytes each against nginx", "http_idle", "spg", "nginx", None, "bytes_each", "B"),
+    Row("httpd, 8,000 held and served while 50 a second come: not served", "http_held", "spg", "", 0, "lost", "clients",
+        also=(("served", "served"), ("p99_us", "p99 us of those that come")), setting=HELD),
+    Row("httpd, 8,000 held and served: CPU an answer", "http_held", "spg", "go", None, "cpu_ns_per_op",
+        also=(("lost", "not served"), ("p99_us", "p99 us of those that come")), setting=HELD),
+    Row("httpd, 8,000 held and served: CPU an answer against nginx", "http_held", "spg", "nginx", None, "cpu_ns_per_op",
+        also=(("lost", "not served"), ("p99_us", "p99 us of those that come")), setting=HELD),
     Row("100,000 parked, 64 KiB stacks, bytes each", "parked_64k", "spg", "", 4600, "bytes_each", "B"),
     Row("100,000 parked, 256 KiB stacks, bytes each", "parked_256k", "spg", "", 4950, "bytes_each", "B"),
     Row("100,000 parked goroutines, bytes each", "parked_64k", "go", "", None, "bytes_each", "B"),

@@ -35,8 +35,7 @@ int call_sleep(int64_t ns);
 
 /*
  * One that runs beside its caller; NULL: no memory. Join waits for its end and frees it. After
- * limit_ns its call_write is ended, where it may wait for ever: either by an error, or the
- * whole task with it.
+ * limit_ns its call_write, where it may wait for ever, ends with an error.
  */
 struct call_task;
 struct call_task *call_spawn(void *(*fn)(void *), void *arg);

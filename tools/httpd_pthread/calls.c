@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,16 +101,15 @@ ssize_t call_sendfile(int fd, bool *ready, int file, off_t offset, size_t len, i
 	}
 }
 
-/* For a task: see task_main. */
+/* Set when a task has no more time; then signals end its call_write. */
+static _Atomic bool hurry;
+
 ssize_t call_write(int fd, const void *buf, size_t len)
 {
 	for (size_t done = 0; done < len;) {
-		ssize_t n;
+		ssize_t n = write(fd, (const char *)buf + done, len - done);
 
-		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-		n = write(fd, (const char *)buf + done, len - done);
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && !atomic_load(&hurry))
 			continue;
 		if (n < 0)
 			return -errno;
@@ -148,43 +148,41 @@ int call_sleep(int64_t ns)
 
 struct call_task {
 	pthread_t thread;
-	void *(*fn)(void *);
-	void *arg;
 };
 
-/* It may be canceled in call_write only: elsewhere it holds locks. */
-static void *task_main(void *arg)
+static void interrupt(int number)
 {
-	struct call_task *task = arg;
-
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	return task->fn(task->arg);
+	(void)number;
 }
 
 struct call_task *call_spawn(void *(*fn)(void *), void *arg)
 {
+	const struct sigaction action = { .sa_handler = interrupt }; /* without SA_RESTART */
 	struct call_task *task = malloc(sizeof(*task));
 
-	if (task == NULL)
-		return NULL;
-	task->fn = fn;
-	task->arg = arg;
-	if (pthread_create(&task->thread, NULL, task_main, task) == 0)
+	(void)sigaction(SIGUSR1, &action, NULL); /* cannot fail */
+	if (task != NULL && pthread_create(&task->thread, NULL, fn, arg) == 0)
 		return task;
 	free(task);
 	return NULL;
 }
 
-void call_join(struct call_task *task, int64_t limit_ns)
+static bool join_within(pthread_t thread, int64_t limit_ns)
 {
 	int64_t when = now_ns() + limit_ns;
 	struct timespec until = { .tv_sec = when / NS_PER_SEC, .tv_nsec = when % NS_PER_SEC };
 
+	return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+}
+
+void call_join(struct call_task *task, int64_t limit_ns)
+{
 	if (task == NULL)
 		return;
-	if (pthread_clockjoin_np(task->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
-		pthread_cancel(task->thread);
-		pthread_join(task->thread, NULL);
+	while (!join_within(task->thread, limit_ns)) {
+		atomic_store(&hurry, true);
+		pthread_kill(task->thread, SIGUSR1); /* again and again: one that comes before the write is lost */
+		limit_ns = RETRY_NS;
 	}
 	free(task);
 }
