@@ -206,12 +206,14 @@ test-valgrind: $(VALGRIND_BINS)
 	@tools/setup valgrind
 	@$(RUN_TESTS) --slow 5 --valgrind $(VALGRIND_BINS)
 
-# The request path of httpd on requests that libFuzzer makes up; what it learned stays in B.
+# The request path of httpd on requests that libFuzzer makes up. It begins with what it learned in half an
+# hour (docs/fuzzing.md); what it learns stays in B.
 FUZZ_SECONDS ?= 60
 FUZZ_SOURCES := $(filter-out %/calls.c %/main.c %/options.c,$(wildcard tools/httpd/*.c))
 fuzz:
 	@tools/setup clang
 	@mkdir -p $(B)/fuzz_corpus
+	@tar xzf test/fuzz_request_corpus.tar.gz -C $(B)/fuzz_corpus
 	$(call Q,FUZZ)clang $(CPPFLAGS) -I/usr/share/include -I/usr/share/include/llhttp -std=gnu11 -O1 -g \
 		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $(B)/fuzz_request \
 		test/fuzz_request.c $(FUZZ_SOURCES) $(LLHTTP_OBJS:$(B)/llhttp/%.o=/usr/share/llhttp/%.c) -pthread

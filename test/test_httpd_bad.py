@@ -202,7 +202,6 @@ def assert_refused(server, data, status):
     assert get(server, "/f12.txt").status == 200
     for s in clients:
         with s, s.makefile("rb") as stream, contextlib.suppress(ConnectionResetError):
-            s.shutdown(socket.SHUT_WR)
             reply = read_reply(stream)
             statuses.append(reply and reply.status)
     assert set(statuses) == {status}, f"{statuses} to {data[:60]}, expected {status}"

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -148,7 +149,19 @@ int call_sleep(int64_t ns)
 
 struct call_task {
 	pthread_t thread;
+	sem_t ended;
+	void *(*fn)(void *);
+	void *arg;
 };
+
+static void *task_main(void *arg)
+{
+	struct call_task *task = arg;
+
+	task->fn(task->arg);
+	sem_post(&task->ended);
+	return NULL;
+}
 
 static void interrupt(int number)
 {
@@ -160,30 +173,36 @@ struct call_task *call_spawn(void *(*fn)(void *), void *arg)
 	const struct sigaction action = { .sa_handler = interrupt }; /* without SA_RESTART */
 	struct call_task *task = malloc(sizeof(*task));
 
+	if (task == NULL)
+		return NULL;
 	(void)sigaction(SIGUSR1, &action, NULL); /* cannot fail */
-	if (task != NULL && pthread_create(&task->thread, NULL, fn, arg) == 0)
+	sem_init(&task->ended, 0, 0);
+	task->fn = fn;
+	task->arg = arg;
+	if (pthread_create(&task->thread, NULL, task_main, task) == 0)
 		return task;
 	free(task);
 	return NULL;
 }
 
-static bool join_within(pthread_t thread, int64_t limit_ns)
+static bool has_ended(struct call_task *task, int64_t wait_ns)
 {
-	int64_t when = now_ns() + limit_ns;
+	int64_t when = now_ns() + wait_ns;
 	struct timespec until = { .tv_sec = when / NS_PER_SEC, .tv_nsec = when % NS_PER_SEC };
 
-	return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+	return sem_clockwait(&task->ended, CLOCK_MONOTONIC, &until) == 0;
 }
 
 void call_join(struct call_task *task, int64_t limit_ns)
 {
 	if (task == NULL)
 		return;
-	while (!join_within(task->thread, limit_ns)) {
+	while (!has_ended(task, limit_ns)) {
 		atomic_store(&hurry, true);
 		pthread_kill(task->thread, SIGUSR1); /* again and again: one that comes before the write is lost */
 		limit_ns = RETRY_NS;
 	}
+	pthread_join(task->thread, NULL);
 	free(task);
 }
 
