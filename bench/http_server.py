@@ -138,15 +138,16 @@ def wrk(url, conns, pid, context):
             "p99_us": float(p99.group(1)) * WRK_UNITS[p99.group(2)]}
 
 
-def connect(crowd, count):
-    """So many connections, one after the other; each has had an answer, and is silent then."""
+def connect(crowd, count, at_once=1):
+    """So many connections, some at a time; each has had an answer, and is silent then."""
     clients = []
-    for _ in range(count):
-        client = crowd.add(ASK)
-        crowd.run(lambda one=client: one.answers or one.closed, CONNECT_S)
-        if client.answers != RIGHT or client.closed:
-            raise Failed(f"connection {len(clients)}: {client.closed}, {client.answers}")
-        clients.append(client)
+    while len(clients) < count:
+        some = [crowd.add(ASK) for _ in range(min(at_once, count - len(clients)))]
+        crowd.run(lambda these=some: all(one.answers or one.closed for one in these), CONNECT_S)
+        for one in some:
+            if one.answers != RIGHT or one.closed:
+                raise Failed(f"connection {len(clients)}: {one.closed}, {one.answers}")
+        clients += some
     return clients
 
 
@@ -171,7 +172,7 @@ def held(one, _group, context):
     if not raise_file_limit(needed):
         raise Failed(f"{needed} open files are not allowed")
     with serving(one, context) as (address, pid), Crowd(address) as crowd, on_cpu(1):
-        rounds = Rounds(crowd, connect(crowd, HELD_CONNS), ASK, RIGHT, ASKED_AT_ONCE)
+        rounds = Rounds(crowd, connect(crowd, HELD_CONNS, ASKED_AT_ONCE), ASK, RIGHT, ASKED_AT_ONCE)
         start, cpu, arrived = time.monotonic(), family_cpu_ns(pid), []
 
         def step():
