@@ -163,7 +163,7 @@ $(CXX_OBJS): $(B)/%.o: %.cc $(B)/spg_probe.h
 $(CXX_BINS): LINK = $(CXX) $(CXX_FLAGS) $(LDFLAGS)
 
 $(TEST_BINS): %: %.o $(B)/test/t.o $(B)/libspg.a
-	$(call Q,LINK)$(LINK) -o $@ $^ $(LIBS) $(CHECK_LIBS)
+	$(call Q,LINK)$(LINK) -o $@ $(filter %.o,$^) $(B)/libspg.a $(LIBS) $(CHECK_LIBS)
 
 # httpd's parts, with calls that the test makes fail.
 $(B)/test/test_httpd_faults: $(filter-out %/main.o %/options.o,$(HTTPD_OBJS)) $(LLHTTP_OBJS)
