@@ -31,7 +31,7 @@ def build(build_dir):
     steps = [
         ["make", "-s", "--no-print-directory", f"B={build_dir}", library,
          *(os.path.join(build_dir, tool) for tool in ("echo", "load", "httpd", "httpd_pthread"))],
-        ["cc", *C_FLAGS, "bench/bench.c", *rows, "-o", os.path.join(target, "rows"), library, *LIBS],
+        ["cc", *C_FLAGS, "bench/bench.c", "bench/streams.c", *rows, "-o", os.path.join(target, "rows"), library, *LIBS],
         ["cc", *C_FLAGS, "bench/echo_uring.c", "-o", os.path.join(target, "echo_uring"), "-luring"],
         ["cc", *C_FLAGS, "bench/peer.c", "-o", os.path.join(target, "peer"), "-pthread"]]
     twins = {"go": ["go", "build", "-o", os.path.join(ROOT, target, "spgbench"), "."],
