@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import tempfile
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 TIMEOUT_S = 300
 IDLE_S = 5
+QUICK_MS = "50"
+PROGRAM_RUNS = 10  # of a whole program, by hyperfine, in a round
 
 
 class Failed(Exception):
@@ -24,6 +27,8 @@ class Context:
 
     def argv(self, one):
         words = [word.format(build=self.build) for word in one.argv]
+        if self.quick and one.kind in ("line", "peer"):
+            words += ["--min-ms", QUICK_MS]
         return (["taskset", "-c", one.cpus] if one.cpus else []) + words
 
     @staticmethod
@@ -32,7 +37,8 @@ class Context:
 
 
 def lane(one, group, context):
-    return {"line": line, "echo": echo, "idle": idle, "peer": peer, "http": http}[one.kind](one, group, context)
+    return {"line": line, "echo": echo, "idle": idle, "peer": peer, "http": http,
+            "program": program}[one.kind](one, group, context)
 
 
 def last_json(text, argv):
@@ -91,7 +97,7 @@ def peer(one, _group, context):
                                text=True, stdout=subprocess.PIPE)
     try:
         address = listening(process, "peer")
-        argv = context.argv(one) + ["--addr", address]
+        argv = context.argv(one) + ["--addr", address, "--peer-pid", str(process.pid)]
         return last_json(finish(argv, context.env(one)), argv)
     finally:
         stop(process)
@@ -111,7 +117,7 @@ def echo(one, group, context):
     process = start(one, context)
     try:
         address = listening(process, one.name)
-        return load(address, group.conns, process.pid, context)
+        return LOADS[group.load](address, group.conns, process.pid, context)
     finally:
         stop(process)
 
@@ -175,31 +181,64 @@ WRK_UNITS = {"us": 1, "ms": 1e3, "s": 1e6}
 
 
 def wrk(url, conns, pid, context):
-    seconds = 1 if context.quick else 3
+    seconds = 1 if context.quick else 2
     argv = ["taskset", "-c", "1", "wrk", "-t", "1", "-c", str(conns), "--latency"]
     finish(argv + ["-d", "1s", url], os.environ)
-    before = family_cpu_ns(pid)
+    before, switches_before = family_cpu_ns(pid), sum(t[2] for t in threads(pid))
     text = finish(argv + ["-d", f"{seconds}s", url], os.environ)
-    cpu = family_cpu_ns(pid) - before
+    cpu, after = family_cpu_ns(pid) - before, threads(pid)
     if "Non-2xx" in text or "Socket errors" in text:
         raise Failed(f"errors from {url}: {text[-300:]}")
     requests = int(re.search(r"(\d+) requests in", text).group(1))
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
     p50 = re.search(r"50%\s+([\d.]+)(us|ms|s)", text)
-    return {"cpu_ns_per_op": cpu / requests, "per_second": requests / seconds,
+    return {"cpu_ns_per_op": cpu / requests, "per_second": requests / seconds, "threads": len(after),
+            "switches_per_op": max(sum(t[2] for t in after) - switches_before, 0) / requests,
             "p50_us": float(p50.group(1)) * WRK_UNITS[p50.group(2)],
             "p99_us": float(p99.group(1)) * WRK_UNITS[p99.group(2)]}
 
 
 def load(address, conns, pid, context):
-    seconds = "1" if context.quick else "2"
+    """Requests of 256 bytes on connections that stay."""
     argv = ["taskset", "-c", "1", f"{context.build}/load", address, "--connections", str(conns),
-            "--bytes", "256", "--seconds", seconds, "--warmup", "0.3", "--server-pid", str(pid), "--json"]
-    report = last_json(finish(argv, os.environ), argv)
+            "--bytes", "256", "--seconds", "0.5" if context.quick else "1", "--warmup", "0.3",
+            "--server-pid", str(pid), "--json"]
+    return served(last_json(finish(argv, os.environ), argv))
+
+
+def churn(address, conns, pid, context):
+    """Connections that come and go, so many at a time."""
+    argv = ["taskset", "-c", "1", f"{context.build}/bench/churn", address, "--open", str(conns),
+            "--seconds", "0.5" if context.quick else "1", "--server-pid", str(pid)]
+    return served(last_json(finish(argv, os.environ), argv))
+
+
+LOADS = {"load": load, "churn": churn}
+
+
+def served(report):
+    """What a load client says of a server, by the names of the rows."""
     if report["mismatches"] or not report["requests"]:
         raise Failed(f"{report['requests']} requests, {report['mismatches']} wrong replies")
     report["cpu_ns_per_op"] = report["server_cpu_ns"]
+    report["switches_per_op"] = report["server_switches"]
+    report["rss_kib"] = report.get("rss_peak_kib", report["rss_kib"])
     return report
+
+
+def program(one, _group, context):
+    """A whole program, several times: hyperfine's medians of wall time and of CPU time."""
+    argv = context.argv(one)
+    with tempfile.TemporaryDirectory() as tmp:
+        found = os.path.join(tmp, "times.json")
+        runs = 3 if context.quick else PROGRAM_RUNS
+        finish(["hyperfine", "-N", "--style", "none", "--warmup", "1", "--runs", str(runs), "--export-json", found,
+                shlex.join(argv)], context.env(one))
+        with open(found, encoding="utf-8") as f:
+            times = json.load(f)["results"][0]
+    once = last_json(finish(argv, context.env(one)), argv)
+    return {"ns_per_op": times["median"] * 1e9, "cpu_ns_per_op": (times["user"] + times["system"]) * 1e9,
+            "checksum": once["checksum"], "threads": once.get("threads", 0), "rss_kib": once.get("rss_kib", 0)}
 
 
 def threads(pid):
