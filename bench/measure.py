@@ -13,7 +13,7 @@ from dataclasses import dataclass
 TIMEOUT_S = 300
 IDLE_S = 5
 QUICK_MS = "50"
-PROGRAM_RUNS = 10  # of a whole program, by hyperfine, in a round
+PROGRAM_RUNS = (2, 20)  # of a whole program, by hyperfine, in a round: as many as fit into a second
 
 
 class Failed(Exception):
@@ -229,14 +229,16 @@ def served(report):
 def program(one, _group, context):
     """A whole program, several times: hyperfine's medians of wall time and of CPU time."""
     argv = context.argv(one)
+    start = time.monotonic()
+    once = last_json(finish(argv, context.env(one)), argv)
+    fewest, most = PROGRAM_RUNS
+    fit = int((0.2 if context.quick else 1.0) / (time.monotonic() - start))
     with tempfile.TemporaryDirectory() as tmp:
         found = os.path.join(tmp, "times.json")
-        runs = 3 if context.quick else PROGRAM_RUNS
-        finish(["hyperfine", "-N", "--style", "none", "--warmup", "1", "--runs", str(runs), "--export-json", found,
+        finish(["hyperfine", "-N", "--style", "none", "--runs", str(min(max(fit, fewest), most)), "--export-json", found,
                 shlex.join(argv)], context.env(one))
         with open(found, encoding="utf-8") as f:
             times = json.load(f)["results"][0]
-    once = last_json(finish(argv, context.env(one)), argv)
     return {"ns_per_op": times["median"] * 1e9, "cpu_ns_per_op": (times["user"] + times["system"]) * 1e9,
             "checksum": once["checksum"], "threads": once.get("threads", 0), "rss_kib": once.get("rss_kib", 0)}
 

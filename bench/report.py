@@ -198,6 +198,19 @@ def markdown(results):
     return "\n".join(lines) + "\n"
 
 
+README_BEGIN, README_END = "<!-- results -->\n", "<!-- end of results -->"
+
+
+def readme(text, results):
+    """bench/README.md with this run's table in it: no extremes, no settings."""
+    before, rest = text.split(README_BEGIN, 1)
+    after = rest.split(README_END, 1)[1]
+    lines = [line + "  " for line in head_for(results)] + [""]
+    lines += markdown_table(["row", "unit", "spg", "the other", "ratio", "limit", "verdict"],
+                            [cells(r)[:7] for r in ordered(results["rows"])])
+    return before + README_BEGIN + "\n".join(lines) + "\n" + README_END + after
+
+
 def latency_chart(results):
     """p50, p99 and p99.9 of every program that reports them, on a logarithmic scale."""
     lanes = [one for one in results["lanes"] if one["medians"].get("p999_us")]
