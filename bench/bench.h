@@ -77,7 +77,7 @@ extern const struct bench_row bench_rows_sync[];
 extern const struct bench_row bench_rows_programs[];
 extern const struct bench_row bench_rows_net[];
 extern const struct bench_row bench_rows_service[];
-extern const struct bench_row bench_rows_file[];
+extern const struct bench_row bench_rows_read[];
 extern const struct bench_row bench_rows_loops[];
 extern const struct bench_row bench_rows_gate[];
 extern const struct bench_row bench_rows_stream[];

@@ -34,7 +34,7 @@ def build(build_dir):
         ["cc", *C_FLAGS, "bench/bench.c", "bench/streams.c", *rows, "-o", os.path.join(target, "rows"), library, *LIBS],
         ["cc", *C_FLAGS, "bench/echo_uring.c", "-o", os.path.join(target, "echo_uring"), "-luring"],
         ["cc", *C_FLAGS, "bench/echo_epoll.c", "-o", os.path.join(target, "echo_epoll")],
-        ["cc", *C_FLAGS, "bench/churn.c", "tools/load/server.c", "-o", os.path.join(target, "churn")],
+        ["cc", *C_FLAGS, "bench/accept_load.c", "tools/load/server.c", "-o", os.path.join(target, "accept_load")],
         ["cc", *C_FLAGS, "bench/peer.c", "-o", os.path.join(target, "peer"), "-pthread"]]
     twins = {"go": ["go", "build", "-o", os.path.join(ROOT, target, "spgbench"), "."],
              "cargo": ["cargo", "build", "--release", "--locked", "--quiet",

@@ -208,7 +208,7 @@ def load(address, conns, pid, context):
 
 def churn(address, conns, pid, context):
     """Connections that come and go, so many at a time."""
-    argv = ["taskset", "-c", "1", f"{context.build}/bench/churn", address, "--open", str(conns),
+    argv = ["taskset", "-c", "1", f"{context.build}/bench/accept_load", address, "--open", str(conns),
             "--seconds", "0.5" if context.quick else "1", "--server-pid", str(pid)]
     return served(last_json(finish(argv, os.environ), argv))
 

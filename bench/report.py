@@ -4,7 +4,7 @@ import math
 import statistics
 from xml.sax.saxutils import escape
 
-from lanes import TWINS, twin_of
+from twins import TWINS, twin_of
 
 PASS, MISS, SHOWN = "PASS", "MISS", "shown"
 

@@ -1,6 +1,6 @@
 """What is measured, and the limits: coordination, memory, whole programs (rows_net.py: network and files)."""
 
-from lanes import (BEST, COORDINATION, NO_IO, OURS, TWINS, Group, Row, go, pthread, rust, spg)
+from twins import (BEST, COORDINATION, NO_IO, OURS, TWINS, Group, Row, go, pthread, rust, spg)
 from rows_net import CPU, NET_GROUPS, NET_ROWS
 
 
@@ -26,7 +26,7 @@ def program_group(name, spg_args, go_args, *more, without):
 
 # One pass of each lane of a group has the same number of operations, so that sums agree.
 YIELDS = ("--ops", "4000000")
-SPAWNS = ("--ops", "500000")
+SPAWNS = ("--ops", "100000")
 TRIPS = ("--ops", "800000")
 TRIPS_FAR = ("--ops", "10000")
 VALUES = ("--ops", "4000000")
@@ -42,7 +42,7 @@ NAPS = ("--ops", "200000")
 DATAGRAMS = ("--ops", "128000", "--shards", "1")
 
 NOT_WRITTEN = {"may": "not written"}
-SPAWNED = {"pthread": "half a million threads a pass take 15 s; the requests of 16 branches have them"}
+SPAWNED = {"pthread": "100,000 threads a pass take seconds; the requests of 16 branches have them"}
 SHARDS_HAVE = {"pthread": "on one CPU it is the scheduler's latency; between shards futex stands for it"}
 
 GROUPS = (

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define DEPTH 32
-#define SAMPLE 16 /* as in rows_file.c */
+#define SAMPLE 16 /* as in rows_read.c */
 
 static struct io_uring ring;
 

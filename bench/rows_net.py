@@ -1,6 +1,6 @@
 """The rows of network, files and servers."""
 
-from lanes import (BEST, LIMITS_ARE_SINGLE, NO_IO, RUNTIMES, TWINS, Group, Lane, Row, go, pthread, rust, spg)
+from twins import (BEST, LIMITS_ARE_SINGLE, NO_IO, RUNTIMES, TWINS, Group, Lane, Row, go, pthread, rust, spg)
 
 FS = {"may": "has no files of its own: a read would block the worker"}
 NO_DROP = {"may": "has no timer that can be dropped"}

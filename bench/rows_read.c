@@ -73,7 +73,7 @@ static int read_qd32_pass(const struct bench_options *o, uint64_t ops, uint64_t 
 ROW(read_rtt)
 ROW(read_qd32)
 
-const struct bench_row bench_rows_file[] = {
+const struct bench_row bench_rows_read[] = {
 	{ "read_rtt", read_rtt_row, true },
 	{ "read_qd32", read_qd32_row, true },
 	{ NULL, NULL, false },

@@ -3,7 +3,7 @@
  * connection carries 16 requests, the others one; so many are open at a time. One thread, epoll;
  * every byte that comes back is compared.
  *
- * usage: churn host:port --server-pid PID [--seconds S] [--open N]
+ * usage: accept_load host:port --server-pid PID [--seconds S] [--open N]
  *
  * Prints one JSON line; what it says of the server is for one connection.
  */
@@ -158,7 +158,7 @@ int main(int argc, char **argv)
 		default: exit(2);
 		}
 	if (optind + 1 != argc || server == 0 || tcp_resolve(argv[optind], 0, &address) < 0) {
-		fprintf(stderr, "usage: churn host:port --server-pid PID [--seconds S] [--open N]\n");
+		fprintf(stderr, "usage: accept_load host:port --server-pid PID [--seconds S] [--open N]\n");
 		return 2;
 	}
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
