@@ -243,18 +243,25 @@ def program(one, _group, context):
             "checksum": once["checksum"], "threads": once.get("threads", 0), "rss_kib": once.get("rss_kib", 0)}
 
 
+def thread(base):
+    """Of a thread: name, CPU ns, context switches."""
+    with open(base + "comm", encoding="utf-8") as f:
+        name = f.read().strip()
+    with open(base + "schedstat", encoding="utf-8") as f:
+        cpu = int(f.read().split()[0])
+    with open(base + "status", encoding="utf-8") as f:
+        switches = sum(int(text.split()[1]) for text in f if "ctxt_switches" in text)
+    return name, cpu, switches
+
+
 def threads(pid):
-    """Of each thread: name, CPU ns, context switches."""
+    """Of each thread that lives on: name, CPU ns, context switches."""
     found = []
     for tid in os.listdir(f"/proc/{pid}/task"):
-        base = f"/proc/{pid}/task/{tid}/"
-        with open(base + "comm", encoding="utf-8") as f:
-            name = f.read().strip()
-        with open(base + "schedstat", encoding="utf-8") as f:
-            cpu = int(f.read().split()[0])
-        with open(base + "status", encoding="utf-8") as f:
-            switches = sum(int(text.split()[1]) for text in f if "ctxt_switches" in text)
-        found.append((name, cpu, switches))
+        try:
+            found.append(thread(f"/proc/{pid}/task/{tid}/"))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # ended meanwhile
     return found
 
 

@@ -26,7 +26,8 @@ def program_group(name, spg_args, go_args, *more, without):
 
 # One pass of each lane of a group has the same number of operations, so that sums agree.
 YIELDS = ("--ops", "4000000")
-SPAWNS = ("--ops", "100000")
+SPAWNS = ("--ops", "20000")
+FANS = ("--ops", "100000")
 TRIPS = ("--ops", "800000")
 TRIPS_FAR = ("--ops", "10000")
 VALUES = ("--ops", "4000000")
@@ -126,14 +127,14 @@ GROUPS = (
         spg("pthread_two", "mutex_two", "--pthreads", *LOCKS),
     ), COORDINATION | NOT_WRITTEN),
     Group("wg_fanout", (
-        go("go", "wg_fanout", "-procs", "1", *SPAWNS),
-        spg("spg", "wg_fanout", "--shards", "1", *SPAWNS),
-        rust("tokio", "wg_fanout", *SPAWNS, workers=1),
-        rust("may", "wg_fanout", *SPAWNS, workers=1),
-        go("go_2", "wg_fanout", "-procs", "2", *SPAWNS),
-        spg("spg_2", "wg_fanout", "--shards", "2", *SPAWNS),
-        rust("tokio", "wg_fanout", *SPAWNS, name="tokio_2"),
-        rust("may", "wg_fanout", *SPAWNS, name="may_2"),
+        go("go", "wg_fanout", "-procs", "1", *FANS),
+        spg("spg", "wg_fanout", "--shards", "1", *FANS),
+        rust("tokio", "wg_fanout", *FANS, workers=1),
+        rust("may", "wg_fanout", *FANS, workers=1),
+        go("go_2", "wg_fanout", "-procs", "2", *FANS),
+        spg("spg_2", "wg_fanout", "--shards", "2", *FANS),
+        rust("tokio", "wg_fanout", *FANS, name="tokio_2"),
+        rust("may", "wg_fanout", *FANS, name="may_2"),
     ), COORDINATION | SPAWNED),
     Group("skynet", (
         go("go", "skynet", "-procs", "2", *LEAVES),

@@ -16,6 +16,7 @@
 #include "bench/streams.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 SPG_CHAN_DEFINE(count_chan, uint64_t)
 
@@ -58,7 +59,7 @@ struct rotation {
 	uint64_t steps, heavy, light, window;
 	size_t payload;
 	count_chan *owners[2]; /* messages */
-	bool counters;	       /* or counters of shards 0 and 1 */
+	void (*count)(unsigned owner); /* or counts */
 };
 
 static void rotate(struct stream *s, void *arg)
@@ -72,15 +73,14 @@ static void rotate(struct stream *s, void *arg)
 		for (uint64_t i = 0; r->owners[0] != NULL && i < frames * 16; i++)
 			if (count_chan_send(r->owners[step % 2], 1) < 0)
 				bench_die("net: an owner is gone");
-		for (uint64_t i = 0; r->counters && i < frames * 16; i++)
-			if (spg_msg_counter_add((int)(step % 2), KEYS, 1) < 0)
-				bench_die("net: an owner is gone");
+		for (uint64_t i = 0; r->count != NULL && i < frames * 16; i++)
+			r->count(step % 2);
 	}
 }
 
 static int rotation_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
 {
-	struct rotation r = { ops / 46, 32, 2, 32, 4096, { NULL, NULL }, false };
+	struct rotation r = { ops / 46, 32, 2, 32, 4096, { NULL, NULL }, NULL };
 
 	streams_open(o);
 	each_stream(rotate, &r);
@@ -122,7 +122,7 @@ static void own(void *arg)
 
 static int keyed_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
 {
-	struct rotation r = { ops / 46, 32, 2, 32, 4096, { count_chan_new(4096), count_chan_new(4096) }, false };
+	struct rotation r = { ops / 46, 32, 2, 32, 4096, { count_chan_new(4096), count_chan_new(4096) }, NULL };
 	struct owner owners[2];
 	spg_wg done = SPG_WG_INIT;
 
@@ -142,6 +142,20 @@ static int keyed_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum
 	return 0;
 }
 
+static _Atomic uint64_t thread_totals[2];
+
+static void count_on_shard(unsigned owner)
+{
+	if (spg_msg_counter_add((int)owner, KEYS, 1) < 0)
+		bench_die("net: an owner is gone");
+}
+
+/* relaxed: the threads are joined before the sums are read. */
+static void count_in_threads(unsigned owner)
+{
+	atomic_fetch_add_explicit(&thread_totals[owner], 1, memory_order_relaxed);
+}
+
 struct shard_owner {
 	uint64_t expect, total;
 	spg_wg *done;
@@ -159,24 +173,41 @@ static void own_shard(void *arg)
 	spg_wg_done(owner->done);
 }
 
-static int keyed_sum_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
+static uint64_t keyed_sum_coroutines(struct rotation *r)
 {
-	struct rotation r = { ops / 46, 32, 2, 32, 4096, { NULL, NULL }, true };
 	struct shard_owner owners[2];
 	spg_wg done = SPG_WG_INIT;
 
-	streams_open(o);
+	r->count = count_on_shard;
 	spg_wg_add(&done, 2);
 	for (int i = 0; i < 2; i++) {
 		spg_attr attr = bench_attr(i);
 
 		/* Even steps are owner 0's, odd ones owner 1's. */
-		owners[i] = (struct shard_owner){ (r.steps + 1 - (uint64_t)i) / 2 * 46 * 16, 0, &done };
+		owners[i] = (struct shard_owner){ (r->steps + 1 - (uint64_t)i) / 2 * 46 * 16, 0, &done };
 		bench_go(&attr, own_shard, &owners[i]);
 	}
-	each_stream(rotate, &r);
+	each_stream(rotate, r);
 	bench_wait(&done);
-	*sum = streams_sum() + owners[0].total + owners[1].total * 3;
+	return owners[0].total + owners[1].total * 3;
+}
+
+static uint64_t keyed_sum_threads(struct rotation *r)
+{
+	r->count = count_in_threads;
+	thread_totals[0] = thread_totals[1] = 0;
+	each_stream(rotate, r);
+	return thread_totals[0] + thread_totals[1] * 3;
+}
+
+static int keyed_sum_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
+{
+	struct rotation r = { ops / 46, 32, 2, 32, 4096, { NULL, NULL }, NULL };
+	uint64_t totals;
+
+	streams_open(o);
+	totals = (o->pthreads ? keyed_sum_threads : keyed_sum_coroutines)(&r);
+	*sum = streams_sum() + totals;
 	return 0;
 }
 
