@@ -190,6 +190,8 @@ def wrk(url, conns, pid, context):
     if "Non-2xx" in text or "Socket errors" in text:
         raise Failed(f"errors from {url}: {text[-300:]}")
     requests = int(re.search(r"(\d+) requests in", text).group(1))
+    if requests == 0:
+        raise Failed(f"no request was served: {url}")
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
     p50 = re.search(r"50%\s+([\d.]+)(us|ms|s)", text)
     return {"cpu_ns_per_op": cpu / requests, "per_second": requests / seconds, "threads": len(after),
