@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -95,17 +96,19 @@ func measure(o options, r *report, p pass) error {
 	return nil
 }
 
-// threadsAndPeak is how many threads there are, and the largest resident set in KiB.
-func threadsAndPeak() (int, int64) {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		panic(err)
-	}
-	tasks, err := os.ReadDir("/proc/self/task")
+// threadsAndPeak is how many threads there are, and the largest resident set in KiB. (Getrusage's
+// begins with that of the program before exec.)
+func threadsAndPeak() (threads int, peakKiB int64) {
+	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		panic(err)
 	}
-	return len(tasks), r.Maxrss
+	for _, line := range strings.Split(string(text), "\n") {
+		// A line that is another's leaves the numbers as they are.
+		fmt.Sscanf(line, "Threads: %d", &threads)
+		fmt.Sscanf(line, "VmHWM: %d", &peakKiB)
+	}
+	return threads, peakKiB
 }
 
 // mix spreads a counter over 64 bits (one step of splitmix64's output function), so

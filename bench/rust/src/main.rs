@@ -56,6 +56,13 @@ fn parse() -> (String, String, Options) {
     (runtime, row, o)
 }
 
+/// A number of /proc/self/status.
+fn status(name: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").expect("status");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0");
+    line.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: t is a valid timespec.
@@ -120,8 +127,8 @@ fn measure(runtime: &str, row: &str, o: &Options, pass: &mut dyn FnMut(u64) -> u
          {latencies}\"threads\": {}, \"rss_kib\": {}, \
          \"ops\": {}, \"passes\": {passes}, \"workers\": {}, \"checksum\": \"{sum:016x}\"}}",
         wall.as_nanos() as f64 / total,
-        std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count()),
-        rusage().ru_maxrss,
+        status("Threads:"),
+        status("VmHWM:"),
         o.ops,
         o.workers
     );
