@@ -211,6 +211,10 @@ def readme(text, results):
     return before + README_BEGIN + "\n".join(lines) + "\n" + README_END + after
 
 
+def time_text(us):
+    return f"{us:g} us" if us < 1e3 else f"{us / 1e3:g} ms" if us < 1e6 else f"{us / 1e6:g} s"
+
+
 def latency_chart(results):
     """p50, p99 and p99.9 of every program that reports them, on a logarithmic scale."""
     lanes = [one for one in results["lanes"] if one["medians"].get("p999_us")]
@@ -243,7 +247,7 @@ def latency_chart(results):
     for power in range(low, high + 1):
         at = x(10 ** power)
         axis += [f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{y}" stroke="#e4e6e9"/>',
-                 f'<text x="{at:.1f}" y="{top - 6}" text-anchor="middle">{10 ** power:g} us</text>']
+                 f'<text x="{at:.1f}" y="{top - 6}" text-anchor="middle">{time_text(10 ** power)}</text>']
     legend = [f'<circle cx="{14 + 70 * i}" cy="38" r="4" fill="{colour}"/><text x="{22 + 70 * i}" y="42">{name}</text>'
               for i, (_, colour, name) in enumerate(dots)]
     return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 40}" height="{y + 14}" '
