@@ -260,7 +260,7 @@ def latency_chart(results):
 def chart(results):
     """Bars of the ratios; a tick marks each row's limit, a line the other program (1.0)."""
     rows = [r for r in ordered(results["rows"]) if r["ratio"] is not None]
-    left, top, width, bar, gap, scale_max = 470, 76, 420, 16, 8, 1.5
+    left, top, width, bar, gap, scale_max = 540, 76, 420, 16, 8, 1.5
     height = top + len(rows) * (bar + gap) + 14
     colour = {PASS: "#2a9d5c", MISS: "#c8453b", SHOWN: "#8a8f98"}
 

@@ -74,6 +74,21 @@ def gaps(groups):
     return found
 
 
+def faults(groups, rows):
+    """What is wrong with the tables themselves; empty: nothing."""
+    found = [f"{group}: {TWINS[twin]} has neither a program nor a reason, or both" for group, twin in gaps(groups)]
+    lanes = {group.name: {lane.name for lane in group.lanes} for group in groups}
+    seen = set()
+    for row in rows:
+        bases = row.base if isinstance(row.base, tuple) else (row.base,)
+        wanted = {row.lane, *bases} - {"", BEST}
+        found += [f"{row.name}: no program {name} in {row.group}" for name in wanted - lanes.get(row.group, set())]
+        found += [f"two rows are called {row.name}"] * (row.name in seen)
+        found += [f"{row.name} does not say its setting"] * (not row.setting)
+        seen.add(row.name)
+    return found + [f"{name} has no row" for name in lanes.keys() - {row.group for row in rows}]
+
+
 # Reasons that many groups share.
 NO_IO = {"uring": "no I/O in it", "epoll": "no I/O in it"}
 IO_ONLY = {"compio": "has I/O rows only: tasks of one thread", "monoio": "has I/O rows only: tasks of one thread"}
