@@ -31,7 +31,7 @@ WARN := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-proto
 override CPPFLAGS := -D_GNU_SOURCE -iquote . -iquote $(B) -Iruntime/include $(CPPFLAGS)
 LIB_FLAGS := -fPIC -fno-semantic-interposition -ftls-model=initial-exec -include coro/errno.h
 # gcc optimises the library as a whole, over the floors' borders: a spawn takes 0.65 of the time it
-# takes file by file at -O2 (bench/README.md). LTO=0: without.
+# takes file by file at -O2 (bench/ATTEMPTS.md). LTO=0: without.
 LTO ?= $(if $(SAN)$(filter-out gcc%,$(notdir $(CC))),0,1)
 ifeq ($(LTO),1)
 LIB_FLAGS += -O3 -flto=auto

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from measure import Failed, finish, stop
+from measure import Failed, finish, stop, threads
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "test"))
 from crowd import Crowd, Rounds, raise_file_limit
@@ -101,15 +101,19 @@ def family_cpu_ns(pid):
     return ticks * 10**9 // os.sysconf("SC_CLK_TCK")
 
 
+def family_threads(pid):
+    return [thread for one in family(pid) for thread in threads(one)]
+
+
 def family_bytes(pid):
     """Resident pages and page tables; threads."""
-    resident = threads = 0
+    resident = count = 0
     for one in family(pid):
         with open(f"/proc/{one}/status", encoding="utf-8") as f:
             text = f.read()
         resident += sum(int(kib) << 10 for kib in re.findall(r"^Vm(?:RSS|PTE):\s+(\d+) kB", text, re.M))
-        threads += int(re.search(r"^Threads:\s+(\d+)", text, re.M).group(1))
-    return resident, threads
+        count += int(re.search(r"^Threads:\s+(\d+)", text, re.M).group(1))
+    return resident, count
 
 
 WRK_UNITS = {"us": 1, "ms": 1e3, "s": 1e6}
@@ -122,18 +126,21 @@ def load(one, group, context):
 
 
 def wrk(url, conns, pid, context):
-    seconds = 1 if context.quick else 3
+    seconds = 1 if context.quick else 2
     argv = ["taskset", "-c", "1", "wrk", "-t", "1", "-c", str(conns), "--latency"]
     finish(argv + ["-d", "1s", url], os.environ)
-    before = family_cpu_ns(pid)
+    before, switches_before = family_cpu_ns(pid), sum(t[2] for t in family_threads(pid))
     text = finish(argv + ["-d", f"{seconds}s", url], os.environ)
-    cpu = family_cpu_ns(pid) - before
+    cpu, after = family_cpu_ns(pid) - before, family_threads(pid)
     if "Non-2xx" in text or "Socket errors" in text:
         raise Failed(f"errors from {url}: {text[-300:]}")
     requests = int(re.search(r"(\d+) requests in", text).group(1))
+    if requests == 0:
+        raise Failed(f"no request was served: {url}")
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
     p50 = re.search(r"50%\s+([\d.]+)(us|ms|s)", text)
-    return {"cpu_ns_per_op": cpu / requests, "per_second": requests / seconds,
+    return {"cpu_ns_per_op": cpu / requests, "per_second": requests / seconds, "threads": len(after),
+            "switches_per_op": max(sum(t[2] for t in after) - switches_before, 0) / requests,
             "p50_us": float(p50.group(1)) * WRK_UNITS[p50.group(2)],
             "p99_us": float(p99.group(1)) * WRK_UNITS[p99.group(2)]}
 
@@ -159,10 +166,10 @@ def idle(one, _group, context):
         connect(crowd, 10)
         before, threads_before = family_bytes(pid)
         connect(crowd, IDLE_CONNS)
-        after, threads = family_bytes(pid)
+        after, threads_after = family_bytes(pid)
     resident = (after - before) / IDLE_CONNS
-    kernel = (threads - threads_before) * KERNEL_STACK_BYTES / IDLE_CONNS
-    return {"bytes_each": resident + kernel, "resident_each": resident, "threads": threads}
+    kernel = (threads_after - threads_before) * KERNEL_STACK_BYTES / IDLE_CONNS
+    return {"bytes_each": resident + kernel, "resident_each": resident, "threads": threads_after}
 
 
 def held(one, _group, context):

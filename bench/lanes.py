@@ -4,7 +4,7 @@ import http_server
 import measure
 
 KINDS = {"line": measure.line, "echo": measure.echo, "idle": measure.idle, "peer": measure.peer,
-         "http": http_server.load, "http_idle": http_server.idle, "http_held": http_server.held}
+         "program": measure.program, "http": http_server.load, "http_idle": http_server.idle, "http_held": http_server.held}
 
 
 def lane(one, group, context):

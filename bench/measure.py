@@ -1,16 +1,20 @@
 """Runs one lane once and returns its report: programs that measure themselves, echo servers, parked crowds.
 
-bench/http.py has the file servers, bench/lanes.py knows them all.
+bench/http_server.py has the file servers, bench/lanes.py knows them all.
 """
 
 import json
 import os
+import shlex
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 
 TIMEOUT_S = 300
 IDLE_S = 5
+QUICK_MS = "50"
+PROGRAM_RUNS = (2, 20)  # of a whole program, by hyperfine, in a round: as many as fit into a second
 
 
 class Failed(Exception):
@@ -24,6 +28,8 @@ class Context:
 
     def argv(self, one):
         words = [word.format(build=self.build) for word in one.argv]
+        if self.quick and one.kind in ("line", "peer"):
+            words += ["--min-ms", QUICK_MS]
         return (["taskset", "-c", one.cpus] if one.cpus else []) + words
 
     @staticmethod
@@ -87,7 +93,7 @@ def peer(one, _group, context):
                                text=True, stdout=subprocess.PIPE)
     try:
         address = listening(process, "peer")
-        argv = context.argv(one) + ["--addr", address]
+        argv = context.argv(one) + ["--addr", address, "--peer-pid", str(process.pid)]
         return last_json(finish(argv, context.env(one)), argv)
     finally:
         stop(process)
@@ -107,34 +113,75 @@ def echo(one, group, context):
     process = start(one, context)
     try:
         address = listening(process, one.name)
-        return load(address, group.conns, process.pid, context)
+        return LOADS[group.load](address, group.conns, process.pid, context)
     finally:
         stop(process)
 
 
 def load(address, conns, pid, context):
-    seconds = "1" if context.quick else "2"
+    """Requests of 256 bytes on connections that stay."""
     argv = ["taskset", "-c", "1", f"{context.build}/load", address, "--connections", str(conns),
-            "--bytes", "256", "--seconds", seconds, "--warmup", "0.3", "--server-pid", str(pid), "--json"]
-    report = last_json(finish(argv, os.environ), argv)
+            "--bytes", "256", "--seconds", "0.5" if context.quick else "1", "--warmup", "0.3",
+            "--server-pid", str(pid), "--json"]
+    return served(last_json(finish(argv, os.environ), argv))
+
+
+def churn(address, conns, pid, context):
+    """Connections that come and go, so many at a time."""
+    argv = ["taskset", "-c", "1", f"{context.build}/bench/accept_load", address, "--open", str(conns),
+            "--seconds", "0.5" if context.quick else "1", "--server-pid", str(pid)]
+    return served(last_json(finish(argv, os.environ), argv))
+
+
+LOADS = {"load": load, "churn": churn}
+
+
+def served(report):
+    """What a load client says of a server, by the names of the rows."""
     if report["mismatches"] or not report["requests"]:
         raise Failed(f"{report['requests']} requests, {report['mismatches']} wrong replies")
     report["cpu_ns_per_op"] = report["server_cpu_ns"]
+    report["switches_per_op"] = report["server_switches"]
+    report["rss_kib"] = report.get("rss_peak_kib", report["rss_kib"])
     return report
 
 
+def program(one, _group, context):
+    """A whole program, several times: hyperfine's medians of wall time and of CPU time."""
+    argv = context.argv(one)
+    start = time.monotonic()
+    once = last_json(finish(argv, context.env(one)), argv)
+    fewest, most = PROGRAM_RUNS
+    fit = int((0.2 if context.quick else 1.0) / (time.monotonic() - start))
+    with tempfile.TemporaryDirectory() as tmp:
+        found = os.path.join(tmp, "times.json")
+        finish(["hyperfine", "-N", "--style", "none", "--runs", str(min(max(fit, fewest), most)), "--export-json", found,
+                shlex.join(argv)], context.env(one))
+        with open(found, encoding="utf-8") as f:
+            times = json.load(f)["results"][0]
+    return {"ns_per_op": times["median"] * 1e9, "cpu_ns_per_op": (times["user"] + times["system"]) * 1e9,
+            "checksum": once["checksum"], "threads": once.get("threads", 0), "rss_kib": once.get("rss_kib", 0)}
+
+
+def thread(base):
+    """Of a thread: name, CPU ns, context switches."""
+    with open(base + "comm", encoding="utf-8") as f:
+        name = f.read().strip()
+    with open(base + "schedstat", encoding="utf-8") as f:
+        cpu = int(f.read().split()[0])
+    with open(base + "status", encoding="utf-8") as f:
+        switches = sum(int(text.split()[1]) for text in f if "ctxt_switches" in text)
+    return name, cpu, switches
+
+
 def threads(pid):
-    """Of each thread: name, CPU ns, context switches."""
+    """Of each thread that lives on: name, CPU ns, context switches."""
     found = []
     for tid in os.listdir(f"/proc/{pid}/task"):
-        base = f"/proc/{pid}/task/{tid}/"
-        with open(base + "comm", encoding="utf-8") as f:
-            name = f.read().strip()
-        with open(base + "schedstat", encoding="utf-8") as f:
-            cpu = int(f.read().split()[0])
-        with open(base + "status", encoding="utf-8") as f:
-            switches = sum(int(text.split()[1]) for text in f if "ctxt_switches" in text)
-        found.append((name, cpu, switches))
+        try:
+            found.append(thread(f"/proc/{pid}/task/{tid}/"))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # ended meanwhile
     return found
 
 
