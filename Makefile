@@ -145,7 +145,7 @@ $(B)/libspg.so: $(LIB_OBJS)
 	@ln -sf libspg.so $(B)/$(SONAME)
 
 # To be preloaded: what each thread has locked, for SPG_DEBUG=locks.
-$(B)/libspg-locks.so: runtime/preload/locks.c runtime/preload/locks.h $(B)/flags
+$(B)/libspg-locks.so: runtime/preload/locks.c runtime/held.h $(B)/flags
 	$(call Q,LINK)$(CC) $(CPPFLAGS) $(filter-out $(SAN_FLAGS),$(CFLAGS)) $(WERROR_FLAG) -fPIC -shared -ftls-model=initial-exec \
 		-o $@ $<
 

@@ -1,7 +1,7 @@
 #include "runtime/locks.h"
 
 #include "coro/lock.h"
-#include "runtime/preload/locks.h"
+#include "runtime/held.h"
 #include "runtime/report.h"
 
 #include <dlfcn.h>

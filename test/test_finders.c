@@ -128,9 +128,12 @@ static __thread uint64_t user;
 static _Atomic int mixed;
 
 /* As the compiler does it with errno, when it keeps the address. */
-static __attribute__((noipa)) uint64_t *address_of_user(void)
+static __attribute__((noinline)) uint64_t *address_of_user(void)
 {
-	return &user;
+	uint64_t *at = &user;
+
+	__asm__ volatile("" : "+r"(at)); /* found anew by each call */
+	return at;
 }
 
 static void remember_user(void *arg)

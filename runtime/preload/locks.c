@@ -4,7 +4,7 @@
  * Each thread keeps a list of what it holds. A lock that another thread unlocks stays in the list
  * of the one that locked it until it has been told: that is the fault looked for.
  */
-#include "runtime/preload/locks.h"
+#include "runtime/held.h"
 
 #include <dlfcn.h>
 #include <pthread.h>

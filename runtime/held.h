@@ -1,8 +1,8 @@
 /*
- * Between libspg-locks.so and the library.
+ * What a thread holds: between libspg-locks.so (runtime/preload/locks.c) and the library.
  */
-#ifndef SPG__RUNTIME_PRELOAD_LOCKS_H
-#define SPG__RUNTIME_PRELOAD_LOCKS_H
+#ifndef SPG__RUNTIME_HELD_H
+#define SPG__RUNTIME_HELD_H
 
 struct spg__held {
 	const void *lock;
