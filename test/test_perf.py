@@ -13,7 +13,7 @@ import tempfile
 BUILD = os.environ.get("B", "build")
 # What an echo does is in these, called by the coroutine's function.
 CALLS = ("spg_read", "spg_write", "spg_write_all")
-SAMPLES_MIN = 5
+SAMPLES_MIN = 3
 
 
 def record(data):
@@ -24,7 +24,7 @@ def record(data):
         with subprocess.Popen([os.path.join(BUILD, "load"), address, "--connections", "8", "--seconds", "60"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as load:
             done = subprocess.run(["perf", "record", "-q", "-e", "cpu-clock:u", "-F", "2000", "--call-graph", "fp",
-                                   "-o", data, "-p", str(server.pid), "--", "sleep", "3"],
+                                   "-o", data, "-p", str(server.pid), "--", "sleep", "6"],
                                   capture_output=True, text=True, timeout=60, check=False)
             load.terminate()
         server.terminate()
