@@ -283,7 +283,8 @@ void spg__shard_loop(struct spg__shard *shard)
 	int64_t now = spg__clock_ns(), before = now;
 
 	spg__shard_set_self(shard);
-	shard->tid = (int)syscall(SYS_gettid);
+	/* relaxed: for looks from outside. */
+	atomic_store_explicit(&shard->tid, (int)syscall(SYS_gettid), memory_order_relaxed);
 	spg__san_adopt(&shard->loop_san);
 	for (;; before = now, now = spg__clock_ns()) {
 		struct spg__coro *first;

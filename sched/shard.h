@@ -97,8 +97,8 @@ struct spg__shard {
 	/* io/'s: the ring of this shard. */
 	void *ring;
 	pthread_t thread;
-	/* gettid(2) of it, for debuggers. */
-	int tid;
+	/* gettid(2) of it, for debuggers and the watchdog; 0: it does not run yet. */
+	_Atomic int tid;
 	/* Start of the current pass; coarse time for dumps. */
 	_Atomic int64_t pass_ns;
 	/* Switches at that start, and how long a run takes, on average (Q6). */

@@ -175,7 +175,8 @@ static long blocked_in(const struct spg__shard *shard)
 	ssize_t n = -1;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", shard->tid);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall",
+		 atomic_load_explicit(&shard->tid, memory_order_relaxed));
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		n = read(fd, text, sizeof(text) - 1);
