@@ -19,7 +19,7 @@ struct told {
 	unsigned frames;
 	_Atomic unsigned frames_max;
 	const void *inner;
-	bool blocked;
+	_Atomic bool blocked;
 };
 
 struct busy {
