@@ -45,6 +45,8 @@ struct spg__coro {
 	void *locals;
 	/* Return address of the spawn. */
 	const void *creator;
+	/* io/'s: the operation it waits for, while op_shard says that there is one. */
+	void *op;
 	/* The shard it is pinned to, or -1. */
 	int16_t pin;
 	/* The shard whose ring holds its operations, or -1. */
