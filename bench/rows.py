@@ -99,6 +99,13 @@ def echo_group(conns):
     ), conns=conns, same_sum=False)
 
 
+def echo_shards_group(conns):
+    """The server where it likes on both CPUs, with as many shards and with more."""
+    return Group(f"echo{conns}_shards", tuple(
+        Lane(f"spg_{n}", ("{build}/echo", "127.0.0.1:0"), "", "echo", "", (("SPG_SHARDS", str(n)),))
+        for n in (2, 4, 8)), conns=conns, same_sum=False)
+
+
 def http_group(target, conns):
     at = "127.0.0.1:{port}"
     return Group(f"http_{target.split('.')[0]}_{conns}", (
@@ -131,6 +138,7 @@ LOCKS = ("--ops", "4000000")
 LEAVES = ("--ops", "1000000")
 PRIMES = ("--ops", "2000")
 REQUESTS = ("--ops", "1600")
+PIECES = ("--ops", "512")
 NAPS = ("--ops", "200000")
 DATAGRAMS = ("--ops", "128000", "--shards", "1")
 
@@ -223,6 +231,11 @@ GROUPS = (
         go("go", "fanout_skewed", *REQUESTS),
         spg("spg", "fanout_skewed", *REQUESTS),
     )),
+    Group("chunks", (
+        spg("one", "chunks", "--shards", "1", *PIECES),
+        spg("spg", "chunks", "--shards", "2", *PIECES),
+        go("go", "chunks", "-procs", "2", *PIECES),
+    ), rounds_max=7),
     Group("sleepers", (
         go("go", "sleepers", *NAPS),
         spg("spg", "sleepers", *NAPS),
@@ -241,6 +254,8 @@ GROUPS = (
     file_group("read_qd32", "--ops", "20000"),
     echo_group(64),
     echo_group(512),
+    echo_shards_group(64),
+    echo_shards_group(512),
     http_group("hello.txt", 64),
     http_group("hello.txt", 1000),
     http_group("100000.bin", 64),
@@ -333,6 +348,9 @@ ROWS = (
         setting="default shards and GOMAXPROCS"),
     Row("request of 16 branches, one hot", "fanout_skewed", "spg", "go", 1.0, also=CPU,
         setting="default shards and GOMAXPROCS"),
+    Row("chunks of CPU placed on shard 0: two shards against one", "chunks", "spg", "one", 0.625, also=CPU,
+        setting="2 shards, 1 shard; the ideal is 0.5"),
+    Row("the same against Go", "chunks", "spg", "go", 1.0, also=CPU, setting="2 shards, GOMAXPROCS=2"),
     Row("10,000 sleepers, p99 lateness", "sleepers", "spg", "go", 0.33, "late_p99_us", "us",
         also=(("late_p50_us", "p50 us"),), setting="default shards and GOMAXPROCS"),
     Row("10,000 sleepers, CPU per wake", "sleepers", "spg", "go", 0.90, "cpu_ns_per_op",
@@ -364,6 +382,9 @@ ROWS = (
         Row(f"echo, {conns} connections, against the raw ring loop", f"echo{conns}", "spg", "raw", 1.08,
             "cpu_ns_per_op", also=ECHO, setting="server on CPU 0 (1 shard), load on CPU 1"),
     )),
+    *(Row(f"echo, {conns} connections, {n} shards against 2", f"echo{conns}_shards", f"spg_{n}", "spg_2", 1.10,
+          "cpu_ns_per_op", also=ECHO, setting="server on both CPUs, load on CPU 1")
+      for conns in (64, 512) for n in (4, 8)),
     *(row for name, group in (("12 bytes, 64 connections", "http_hello_64"),
                               ("12 bytes, 1,000 connections", "http_hello_1000")) for row in (
         Row(f"httpd, {name}: CPU", group, "spg", "go", 0.70, "cpu_ns_per_op", also=ECHO, setting=SERVER),

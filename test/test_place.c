@@ -264,6 +264,71 @@ START_TEST(preferred_ones_are_stolen_in_batches)
 }
 END_TEST
 
+#define PIECES 200
+
+/* When and where each ran. */
+static struct piece {
+	int64_t from, to;
+} pieces[PIECES];
+
+static void piece(void *arg)
+{
+	struct piece *p = arg;
+
+	p->from = t_now_ns();
+	compute(SPG_MS);
+	p->to = t_now_ns();
+	atomic_fetch_sub(&left, 1);
+}
+
+struct shared {
+	int64_t took_ns, in_pieces_ns, delay_ns;
+};
+
+static int share_main(void *arg)
+{
+	struct shared *s = arg;
+	int64_t begin, delay = t_delay_ns();
+
+	atomic_store(&left, PIECES);
+	begin = t_now_ns();
+	for (int i = 0; i < PIECES; i++) {
+		spg_attr attr = SPG_ATTR_INIT;
+
+		attr.place = SPG_PREFER(0);
+		T_EQ(spg_go_attr(&attr, piece, &pieces[i]), 0);
+	}
+	while (atomic_load(&left) > 0)
+		T_EQ(spg_sleep(SPG_MS), 0);
+	s->delay_ns = t_delay_ns() - delay;
+	for (int i = 0; i < PIECES; i++) {
+		s->in_pieces_ns += pieces[i].to - pieces[i].from;
+		if (pieces[i].to - begin > s->took_ns)
+			s->took_ns = pieces[i].to - begin;
+	}
+	return 0;
+}
+
+/* Goal: what is placed on shard 0 takes two shards 1.25 times the ideal at most: they compute four fifths of the time. */
+START_TEST(pieces_of_work_are_shared)
+{
+	spg_config cfg = t_config(2);
+	struct shared s = { 0 };
+
+	if (t_sanitized())
+		T_SKIP("timing means nothing under sanitizers");
+	T_EQ(t_run_config(&cfg, share_main, &s), 0);
+	fprintf(stderr, "%.3f of the ideal, %.1f ms without a CPU\n", 2 * (double)s.took_ns / (double)s.in_pieces_ns,
+		(double)s.delay_ns / 1e6);
+	T_OK(2 * s.took_ns * 4 <= (s.in_pieces_ns + s.delay_ns) * 5);
+	/* Without stealing it is one shard's work. */
+	s = (struct shared){ 0 };
+	cfg.steal = false;
+	T_EQ(t_run_config(&cfg, share_main, &s), 0);
+	T_OK(s.in_pieces_ns <= s.took_ns);
+}
+END_TEST
+
 /* The first two CPUs this process may use; one: twice the same. */
 static void two_cpus(int *cpus)
 {
@@ -358,5 +423,5 @@ START_TEST(a_cpu_list_says_how_many_shards)
 END_TEST
 
 T_MAIN(T_SHARDS(prop_placement_holds_under_load), T_SHARDS(each_starts_where_it_was_placed),
-       T_SHARDS(preferred_ones_are_stolen_in_batches), T_SHARDS(threads_have_their_cpus_and_names),
+       T_SHARDS(preferred_ones_are_stolen_in_batches), T_TEST(pieces_of_work_are_shared), T_SHARDS(threads_have_their_cpus_and_names),
        T_TEST(a_cpu_list_says_how_many_shards))
