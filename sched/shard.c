@@ -22,11 +22,11 @@
 
 struct spg__sched spg__sched;
 
-static bool cpus_many(void)
+static unsigned cpus_count(void)
 {
 	cpu_set_t set;
 
-	return sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) > 1;
+	return sched_getaffinity(0, sizeof(set), &set) != 0 ? SPG__SHARDS_MAX : (unsigned)CPU_COUNT(&set);
 }
 
 int spg__sched_init(const struct spg__sched_conf *conf, const struct spg__poller *poller)
@@ -41,13 +41,15 @@ int spg__sched_init(const struct spg__sched_conf *conf, const struct spg__poller
 	sched->conf = *conf;
 	sched->poller = poller;
 	sched->stealing = conf->shards > 1 && conf->steal;
-	sched->may_spin = conf->shards > 1 && conf->spin_ns > 0 && cpus_many();
+	sched->cpus = cpus_count();
+	sched->may_spin = conf->shards > 1 && conf->spin_ns > 0 && sched->cpus > 1;
 	for (unsigned i = 0; i < conf->shards; i++) {
 		struct spg__shard *shard = &sched->shards[i];
 
 		memset(shard, 0, sizeof(*shard));
 		shard->id = (int)i;
 		shard->budget_max = conf->run_budget;
+		shard->steal_hint = -1;
 		atomic_init(&shard->run_avg_ns, RUN_AVG_START_NS);
 		shard->random = 0x9E3779B97F4A7C15u * (i + 1) ^ (uint64_t)spg__clock_ns();
 		spg__timers_init(&shard->timers, (int)i);
@@ -59,6 +61,7 @@ int spg__sched_init(const struct spg__sched_conf *conf, const struct spg__poller
 	atomic_store_explicit(&sched->stopping, false, memory_order_relaxed);
 	atomic_store_explicit(&sched->exiting, false, memory_order_relaxed);
 	atomic_store_explicit(&sched->foreign_spawned, 0, memory_order_relaxed);
+	atomic_store_explicit(&sched->limited_live, 0, memory_order_relaxed);
 	if (atomic_load_explicit(&sched->ids_next, memory_order_relaxed) == 0)
 		atomic_store_explicit(&sched->ids_next, 1, memory_order_relaxed);
 	spg__ctx_root_reset();
@@ -114,20 +117,20 @@ void spg__sched_exit(void)
 		spg__shard_wake(spg__shard_at((int)i));
 }
 
-/* The last look (I2): everything somebody may have published for us. */
-static bool anything(struct spg__shard *shard)
+/* What somebody may have published for us, or for everybody. */
+static bool anything_here(struct spg__shard *shard)
 {
 	/* seq_cst [W2], all of them. */
-	if (atomic_load_explicit(&shard->inbox, memory_order_seq_cst) != NULL ||
-	    atomic_load_explicit(&shard->errands, memory_order_seq_cst) != NULL ||
-	    atomic_load_explicit(&spg__sched.global_count, memory_order_seq_cst) != 0 ||
-	    atomic_load_explicit(&spg__sched.exiting, memory_order_seq_cst) || spg__queue_any(shard))
-		return true;
-	for (unsigned i = 0; spg__sched.stealing && i < spg__sched.conf.shards; i++) {
-		if (spg__steal_worth(spg__shard_at((int)i)))
-			return true;
-	}
-	return false;
+	return atomic_load_explicit(&shard->inbox, memory_order_seq_cst) != NULL ||
+	       atomic_load_explicit(&shard->errands, memory_order_seq_cst) != NULL ||
+	       atomic_load_explicit(&spg__sched.global_count, memory_order_seq_cst) != 0 ||
+	       atomic_load_explicit(&spg__sched.exiting, memory_order_seq_cst) || spg__queue_any(shard);
+}
+
+/* The last look (I2): the one look at all shards, once per sleep. */
+static bool anything(struct spg__shard *shard)
+{
+	return anything_here(shard) || spg__steal_any(shard);
 }
 
 static int bits(_Atomic uint64_t *mask)
@@ -152,6 +155,9 @@ static bool spin_start(struct spg__shard *shard)
 	/* relaxed: the limit may be overrun for a moment. */
 	spinning = bits(spg__sched.spinning);
 	busy = (int)spg__sched.conf.shards - bits(spg__sched.sleeping) - spinning - 1;
+	/* More shards than CPUs: who waits for a CPU is no company for a spinner. */
+	if (busy > (int)spg__sched.cpus)
+		busy = (int)spg__sched.cpus;
 	if (spinning >= (busy / 2 > 1 ? busy / 2 : 1))
 		return false;
 	spg__mask_set(spg__sched.spinning, shard->id); /* I2 counts on it */
@@ -175,8 +181,8 @@ static bool spin(struct spg__shard *shard)
 	       now < atomic_load_explicit(&shard->timers.next_due_ns, memory_order_relaxed)) {
 		spg__cpu_relax();
 		spg__sched.poller->poll(shard);
-		/* relaxed would do: I2 looks again. */
-		found = anything(shard);
+		/* relaxed would do: I2 looks again, and at everybody. */
+		found = anything_here(shard);
 		now = spg__clock_ns();
 		if (!found)
 			found = spg__steal(shard, now);

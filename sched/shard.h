@@ -86,6 +86,8 @@ struct spg__shard {
 	int64_t steal_after_ns, steal_backoff_ns;
 	/* Attempts in a row that found nothing. */
 	uint64_t steals_failed;
+	/* The victim to begin with, or -1. */
+	int steal_hint;
 	/* What a thief saw of each victim's steps, for the stale rule. */
 	struct {
 		uint64_t switches;
@@ -136,6 +138,7 @@ struct spg__sched {
 	bool stealing;
 	/* More than one CPU and more than one shard: spinning can pay. */
 	bool may_spin;
+	unsigned cpus;
 	/* This process was forked from one with a runtime (sched/fork.h). Never unset. */
 	bool child;
 	/* While stopping, a shard that idles calls this: the last one finds that none lives. */
@@ -150,6 +153,9 @@ struct spg__sched {
 	_Atomic uint32_t spread_next;
 	_Atomic uint64_t ids_next;
 	_Atomic uint64_t foreign_spawned;
+
+	/* With a limit: coroutines that live. Without one nobody touches it: it is everybody's line. */
+	alignas(SPG__CACHELINE) _Atomic uint64_t limited_live;
 
 	struct spg__lock global_lock;
 	struct spg__fifo global;

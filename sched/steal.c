@@ -12,6 +12,8 @@
 #define SLOT_STALE_NS 20000
 /* Q6: about what a wake-up and the cold caches cost. */
 #define WORTH_NS 20000
+/* Others that one attempt looks at: what it costs does not grow with the number of shards. */
+#define LOOKS_MAX 8u
 
 bool spg__steal_worth(struct spg__shard *victim)
 {
@@ -80,15 +82,23 @@ static bool steal_batch(struct spg__shard *thief, struct spg__shard *victim)
 	return n > 0;
 }
 
-/* The fullest of a few random victims with a backlog that is worth it, or the next that has one. */
-static struct spg__shard *choose(struct spg__shard *thief)
+/* How many shards from its first one on an attempt looks at. */
+static unsigned looks(void)
 {
-	unsigned shards = spg__sched.conf.shards, start = (unsigned)(spg__random(thief) % shards);
+	unsigned most = spg__sched.conf.steal_probe > LOOKS_MAX ? spg__sched.conf.steal_probe : LOOKS_MAX;
+
+	return spg__sched.conf.shards < most ? spg__sched.conf.shards : most;
+}
+
+/* The fullest of a few victims with a backlog that is worth it, or the next that has one. */
+static struct spg__shard *choose(struct spg__shard *thief, unsigned start)
+{
+	unsigned shards = spg__sched.conf.shards;
 	unsigned probes = 0;
 	uint32_t backlog = 0;
 	struct spg__shard *best = NULL;
 
-	for (unsigned i = 0; i < shards; i++) {
+	for (unsigned i = 0, most = looks(); i < most; i++) {
 		struct spg__shard *victim = spg__shard_at((int)((start + i) % shards));
 		uint32_t n;
 
@@ -121,9 +131,19 @@ static void backoff(struct spg__shard *thief, int64_t now_ns)
 	thief->steal_after_ns = now_ns + thief->steal_backoff_ns;
 }
 
+/* Where the last look found something; else anywhere. */
+static unsigned first_victim(struct spg__shard *thief)
+{
+	int hint = thief->steal_hint;
+
+	thief->steal_hint = -1;
+	return hint >= 0 ? (unsigned)hint : (unsigned)(spg__random(thief) % spg__sched.conf.shards);
+}
+
 static bool steal(struct spg__shard *thief, int64_t now_ns)
 {
-	struct spg__shard *victim = choose(thief);
+	unsigned shards = spg__sched.conf.shards, start = first_victim(thief);
+	struct spg__shard *victim = choose(thief, start);
 
 	if (victim != NULL) {
 		if (steal_batch(thief, victim))
@@ -131,11 +151,23 @@ static bool steal(struct spg__shard *thief, int64_t now_ns)
 		if (spg__runq_count(&victim->runq) > 0)
 			backoff(thief, now_ns);
 	}
-	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
-		victim = spg__shard_at((int)i);
+	for (unsigned i = 0, most = looks(); i < most; i++) {
+		victim = spg__shard_at((int)((start + i) % shards));
 		if (victim != thief && stuck(thief, victim, now_ns) &&
 		    (steal_batch(thief, victim) || steal_slot(thief, victim)))
 			return true;
+	}
+	return false;
+}
+
+bool spg__steal_any(struct spg__shard *thief)
+{
+	for (unsigned i = 0; spg__sched.stealing && i < spg__sched.conf.shards; i++) {
+		/* seq_cst [W2], in it. */
+		if (spg__steal_worth(spg__shard_at((int)i))) {
+			thief->steal_hint = (int)i;
+			return true;
+		}
 	}
 	return false;
 }
