@@ -56,7 +56,7 @@ bool spg__steal_worth(struct spg__shard *victim);
 /* Of the last look (I2): is there anything worth it anywhere? The next attempt begins there. */
 bool spg__steal_any(struct spg__shard *thief);
 
-/* Steals a batch from one of a few other shards into our queues. true: there was something. */
+/* Steals a batch from one of a few other shards: one to run next, the rest into our queue. true: there was something. */
 bool spg__steal(struct spg__shard *thief, int64_t now_ns);
 
 /* Runs coroutines until the budget is used up or nothing is left. From the loop. */

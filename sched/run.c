@@ -134,11 +134,11 @@ static void bury(struct spg__shard *shard, struct spg__coro *coro)
 #endif
 	spg__stack_put(&shard->stacks, coro->stack);
 	coro->stack = NULL;
+	limit_leave(); /* before it counts as ended: who sees that may spawn */
 	atomic_store_explicit(&coro->life, SPG__LIFE_FREE, memory_order_relaxed);
 	spg__coro_put(&shard->coros, coro);
 	if (spg__unlikely(atomic_load_explicit(&spg__sched.starved_count, memory_order_relaxed) != 0))
 		spg__starved_retry();
-	limit_leave();
 	/* release: whoever sees the count sees the end. A shard that idles while the runtime stops checks the sum. */
 	atomic_store_explicit(&shard->counters.ended, spg__count_read(&shard->counters.ended) + 1,
 			      memory_order_release);

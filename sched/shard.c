@@ -165,6 +165,23 @@ static bool spin_start(struct spg__shard *shard)
 }
 
 /*
+ * Who found something spins no more. Others may have published and woken nobody because of us: that
+ * is looked for as before a sleep (I3), if there is anybody to wake for it.
+ */
+static void spin_found(struct spg__shard *shard)
+{
+	bool sleepers = false;
+
+	/* seq_cst [W3]: after our bit was cleared. */
+	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++)
+		sleepers |= atomic_load_explicit(&spg__sched.sleeping[i], memory_order_seq_cst) != 0;
+	if (sleepers && spg__steal_any(shard))
+		spg__wake_thief();
+	shard->spin_misses = 0;
+	spg__count(&shard->counters.spin_hits);
+}
+
+/*
  * Looks for work for spin_ns, or until a timer is due. true: found. A timer is no find: the sleep
  * would have ended for it as well, and for less CPU.
  */
@@ -188,12 +205,10 @@ static bool spin(struct spg__shard *shard)
 			found = spg__steal(shard, now);
 	}
 	(void)spg__mask_clear(spg__sched.spinning, shard->id); /* I5: a waker may have been faster */
-	if (found) {
-		shard->spin_misses = 0;
-		spg__count(&shard->counters.spin_hits);
-	} else {
+	if (found)
+		spin_found(shard);
+	else
 		shard->spin_misses++;
-	}
 	return found;
 }
 
@@ -245,8 +260,11 @@ static bool idle(struct spg__shard *shard, int64_t now)
 /* The first coroutine of a pass: queues before slots (Q4). */
 static struct spg__coro *pass_first(struct spg__shard *shard)
 {
-	struct spg__coro *coro = spg__queue_take(shard);
+	struct spg__coro *coro = shard->stolen;
 
+	shard->stolen = NULL;
+	if (coro == NULL)
+		coro = spg__queue_take(shard);
 	if (coro == NULL) {
 		coro = shard->next_local;
 		shard->next_local = NULL;

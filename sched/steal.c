@@ -40,7 +40,11 @@ static bool stuck(struct spg__shard *thief, struct spg__shard *victim, int64_t n
 	return now_ns - thief->seen[victim->id].since_ns >= SLOT_STALE_NS;
 }
 
-/* Coroutine by coroutine: they are ours now (R3). */
+/*
+ * Coroutine by coroutine: they are ours now (R3). The oldest is run next and enters no queue: another
+ * thief would take it from there, another from that one, and where many thieves look it would be
+ * stolen around and never run (tools/scaling-model). Nor is anybody woken for it.
+ */
 static void keep(struct spg__shard *thief, struct spg__shard *victim, struct spg__coro **batch, uint32_t n)
 {
 	spg__count(&thief->counters.steals_won);
@@ -48,13 +52,19 @@ static void keep(struct spg__shard *thief, struct spg__shard *victim, struct spg
 	if (spg__unlikely(spg__trace_any(thief)))
 		spg__trace_put_any(thief, SPG__TRACE_STEAL, (uint64_t)victim->id, n);
 	SPG__PROBE3(steal, thief->id, victim->id, n);
+	SPG_ASSERT(thief->stolen == NULL);
+	thief->stolen = batch[0];
 	for (uint32_t i = 0; i < n; i++) {
 		SPG_ASSERT(batch[i]->pin < 0);
 		/* In flight it would have to stay with its ring: the counter proves it never happens. */
 		if (spg__unlikely(spg__coro_op_shard(batch[i]) >= 0))
 			spg__count(&thief->counters.migrations_in_flight);
-		spg__queue_tail(thief, batch[i], false);
+		if (i > 0)
+			spg__queue_tail(thief, batch[i], false);
 	}
+	/* Its owner woke us for all of it, and may not come to wake another. */
+	if (spg__steal_worth(victim))
+		spg__wake_thief();
 }
 
 /* What a stuck victim was about to run next. */
