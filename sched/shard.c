@@ -165,10 +165,11 @@ static bool spin_start(struct spg__shard *shard)
 }
 
 /*
- * Who found something spins no more. Others may have published and woken nobody because of us: that
- * is looked for as before a sleep (I3), if there is anybody to wake for it.
+ * An idle shard that spun or was woken has found something. One wake, or none because it span, may
+ * stand for work of many, who rely on it: it looks for more as before a sleep (I3), if there is
+ * anybody to wake for that.
  */
-static void spin_found(struct spg__shard *shard)
+static void pass_on(struct spg__shard *shard)
 {
 	bool sleepers = false;
 
@@ -177,8 +178,6 @@ static void spin_found(struct spg__shard *shard)
 		sleepers |= atomic_load_explicit(&spg__sched.sleeping[i], memory_order_seq_cst) != 0;
 	if (sleepers && spg__steal_any(shard))
 		spg__wake_thief();
-	shard->spin_misses = 0;
-	spg__count(&shard->counters.spin_hits);
 }
 
 /*
@@ -205,10 +204,12 @@ static bool spin(struct spg__shard *shard)
 			found = spg__steal(shard, now);
 	}
 	(void)spg__mask_clear(spg__sched.spinning, shard->id); /* I5: a waker may have been faster */
-	if (found)
-		spin_found(shard);
-	else
+	if (found) {
+		shard->spin_misses = 0;
+		spg__count(&shard->counters.spin_hits);
+	} else {
 		shard->spin_misses++;
+	}
 	return found;
 }
 
@@ -247,12 +248,16 @@ static void sleep_in_poller(struct spg__shard *shard)
 /* Nothing to run here. false: the loop ends. */
 static bool idle(struct spg__shard *shard, int64_t now)
 {
-	if (spg__steal(shard, now))
+	if (spg__steal(shard, now)) {
+		pass_on(shard);
 		return true;
+	}
 	/* Set when no coroutine lives and no foreign thread is inside. */
 	if (spg__unlikely(atomic_load_explicit(&spg__sched.exiting, memory_order_seq_cst)))
 		return false;
-	if (!spin(shard))
+	if (spin(shard))
+		pass_on(shard);
+	else
 		sleep_in_poller(shard);
 	return true;
 }

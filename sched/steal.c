@@ -43,7 +43,7 @@ static bool stuck(struct spg__shard *thief, struct spg__shard *victim, int64_t n
 /*
  * Coroutine by coroutine: they are ours now (R3). The oldest is run next and enters no queue: another
  * thief would take it from there, another from that one, and where many thieves look it would be
- * stolen around and never run (tools/scaling-model). Nor is anybody woken for it.
+ * stolen several times before it runs (tools/scaling-model). Nor is anybody woken for it.
  */
 static void keep(struct spg__shard *thief, struct spg__shard *victim, struct spg__coro **batch, uint32_t n)
 {
@@ -62,9 +62,6 @@ static void keep(struct spg__shard *thief, struct spg__shard *victim, struct spg
 		if (i > 0)
 			spg__queue_tail(thief, batch[i], false);
 	}
-	/* Its owner woke us for all of it, and may not come to wake another. */
-	if (spg__steal_worth(victim))
-		spg__wake_thief();
 }
 
 /* What a stuck victim was about to run next. */

@@ -4,6 +4,7 @@
  */
 #include "crowd.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 #define SHARDS 48u
@@ -57,6 +58,44 @@ START_TEST(more_probes_may_be_asked_for)
 	T_EQ(t_run_config(&cfg, chunks_on_one_shard, NULL), 0);
 	T_OK(stats.total.steal_scans <= stats.total.steals_tried * 20);
 	T_OK(stats.total.steal_scans > stats.total.steals_tried * LOOKS_MAX);
+}
+END_TEST
+
+static _Atomic unsigned started;
+
+/* Computes until all have begun: each needs a shard of its own. */
+static void begin_with_all(void *arg)
+{
+	atomic_fetch_add(&started, 1);
+	while (atomic_load(&started) < SHARDS)
+		sched_yield();
+	spg_wg_done(arg);
+}
+
+static int one_for_each_shard(void *arg)
+{
+	spg_wg wg = SPG_WG_INIT;
+
+	(void)arg;
+	atomic_store(&started, 0);
+	T_EQ(spg_wg_add(&wg, SHARDS), 0);
+	for (unsigned i = 0; i < SHARDS; i++)
+		T_EQ(spg_go(begin_with_all, &wg), 0);
+	T_EQ(spg_wg_wait(&wg), 0);
+	return 0;
+}
+
+/*
+ * Goal: work on one shard reaches all of them by wakes alone. Nobody looks for stalls here, so one
+ * sleeper that is not woken would sleep on.
+ */
+START_TEST(work_reaches_every_shard)
+{
+	spg_config cfg = t_config(SHARDS);
+
+	cfg.stall_ns = 0;
+	for (int round = 0; round < 20; round++)
+		T_EQ(t_run_config(&cfg, one_for_each_shard, NULL), 0);
 }
 END_TEST
 
@@ -182,5 +221,5 @@ START_TEST(the_limit_of_coroutines_is_exact)
 }
 END_TEST
 
-T_MAIN(T_TEST(an_attempt_looks_at_a_few), T_TEST(more_probes_may_be_asked_for),
+T_MAIN(T_TEST(an_attempt_looks_at_a_few), T_TEST(more_probes_may_be_asked_for), T_TEST(work_reaches_every_shard),
        T_TEST(a_stuck_shard_among_many_is_found), T_SHARDS(the_limit_of_coroutines_is_exact))
