@@ -44,12 +44,13 @@ struct spg__coro {
 	struct spg__stack *stack;
 	/* Of the deadline of the wait under way (sched/wait.c). */
 	struct spg__timer timer;
+	/* The trace copies these two as they are. */
+	uint64_t id;
 	union {
 		void (*fn)(void *);
 		void *(*start)(void *);
 	};
 	void *arg;
-	uint64_t id;
 	/* Values by key (runtime/local.c). */
 	void *locals;
 	/* Return address of the spawn. */

@@ -127,8 +127,7 @@ int spg__op_wait(struct spg__op *op)
 
 	op->sqe->user_data = (uint64_t)(uintptr_t)op;
 	SPG__PROBE3(op_submit, op, op->sqe->opcode, op->sqe->fd);
-	if (spg__unlikely(spg__trace_of(op->ring->shard) != NULL))
-		spg__trace_submit(op->ring->shard, op->sqe);
+	spg__ring_trace(op->ring, op->sqe);
 	spg__ring_begun(op->ring);
 	spg__ring_filled(op->ring);
 	ended = await(op);

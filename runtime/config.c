@@ -242,7 +242,11 @@ static int debug_word(char *word, struct spg__debug *out)
 		const struct {
 			const char *word;
 			bool *to;
-		} known[] = { { "migrate", &out->migrate }, { "leaks", &out->leaks }, { "stalls", &out->stalls } };
+		} known[] = { { "migrate", &out->migrate },
+			      { "leaks", &out->leaks },
+			      { "stalls", &out->stalls },
+			      { "stacks", &out->stacks },
+			      { "locks", &out->locks } };
 
 		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 			if (strcmp(word, known[i].word) != 0)

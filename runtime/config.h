@@ -25,7 +25,7 @@ unsigned spg__config_cpus(const spg_config *cfg);
 struct spg__debug {
 	int64_t schedtrace_ns; /* 0: no */
 	unsigned trace_events;
-	bool migrate, leaks, stalls;
+	bool migrate, leaks, stalls, stacks, locks;
 };
 
 /* The words of spg_config.debug; NULL: none. 0, or -EINVAL and the bad word in *bad. */

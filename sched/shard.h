@@ -78,6 +78,9 @@ struct spg__shard {
 	int id;
 	/* While a trace goes on: where to write (sched/trace.h); else NULL. */
 	_Atomic(struct spg__trace_ring *) trace;
+	/* The owner's copy of it for a pass, and by that how a coroutine leaves (TR6). */
+	struct spg__trace_ring *tracing;
+	struct spg__transfer (*jump)(void *to, void *shard);
 	unsigned budget, budget_max;
 	bool turn;
 	struct spg__coro *next_local;
@@ -140,6 +143,8 @@ struct spg__sched_conf {
 	unsigned run_budget;
 	uint64_t coroutines_max;
 	bool migrate; /* for debugging: what becomes ready goes to another shard */
+	/* For debugging, or NULL: whoever leaves, while it is still `leaving`, on its own stack. */
+	void (*leaves)(struct spg__coro *coro, enum spg__commit how);
 };
 
 /* The shards' common state. There is one: one runtime at a time. */

@@ -8,10 +8,12 @@
 #include "sched/thread.h"
 #include "sched/trace.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -176,8 +178,30 @@ static void bring_out(struct spg__shard *shard, int64_t now)
 		spg__wake_thief();
 }
 
+/* In which system call the shard's thread sleeps; -1: none, or /proc does not say. */
+static long blocked_in(const struct spg__shard *shard)
+{
+	char path[64], text[32];
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", shard->tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	/* "running", or the number and more. */
+	if (n <= 0 || text[0] < '0' || text[0] > '9')
+		return -1;
+	text[n] = '\0';
+	return strtol(text, NULL, 10);
+}
+
 static void help(struct spg__shard *shard, int64_t now)
 {
+	long call = -1;
+
 	/* The runtime may be on its way out: then nobody needs help. */
 	if (spg__shard_enter_foreign() == NULL)
 		return;
@@ -186,10 +210,13 @@ static void help(struct spg__shard *shard, int64_t now)
 	/* relaxed: a timer that comes due right now is found at the next look. */
 	if (now >= atomic_load_explicit(&shard->timers.next_due_ns, memory_order_relaxed))
 		spg__timers_expire(&shard->timers, now);
+	/* Before a kick, which interrupts it. */
+	if (dog.conf.stalled != NULL)
+		call = blocked_in(shard);
 	if (spg__sched.stealing && helper_there(shard, now))
 		bring_out(shard, now);
 	if (dog.conf.stalled != NULL)
-		dog.conf.stalled(shard, dog.seen[shard->id].pass_ns, now);
+		dog.conf.stalled(shard, dog.seen[shard->id].pass_ns, now, call);
 	spg__shard_leave_foreign();
 }
 

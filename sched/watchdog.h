@@ -53,8 +53,11 @@ struct spg__watchdog_conf {
 	const char *name;
 	/* Called when a deadlock is proven, maybe more than once; NULL: nobody looks for one. */
 	void (*deadlocked)(void);
-	/* Told at each look that finds a shard stalled, with the begin of its pass; NULL: nobody is. */
-	void (*stalled)(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns);
+	/*
+	 * Told at each look that finds a shard stalled, with the begin of its pass, and the number of the
+	 * system call its thread slept in, -1: none, or not known. NULL: nobody is.
+	 */
+	void (*stalled)(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns, long blocked_in);
 };
 
 /* 0, or the negative errno of the thread or the handler. stall_ns 0: no stalls, no kicks. */
