@@ -55,6 +55,8 @@ struct spg__coro {
 	void *locals;
 	/* Return address of the spawn. */
 	const void *creator;
+	/* io/'s: the operation it waits for, while op_shard says that there is one. */
+	void *op;
 	uint8_t kind;
 	uint8_t stack_class;
 	_Atomic uint8_t life;

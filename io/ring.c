@@ -5,6 +5,7 @@
 #include "coro/fault.h"
 #include "io/bufs.h"
 #include "io/fdtab.h"
+#include "io/kick.h"
 #include "io/multi.h"
 #include "io/op.h"
 #include "io/stream.h"
@@ -422,6 +423,9 @@ static void ring_reap_for(struct spg__shard *shard)
 	unsigned head, tail;
 	bool kept = false;
 
+	/* Those the kick did not get to: they may have ended, and are looked at again. */
+	if (atomic_load_explicit(&ring->canceling, memory_order_relaxed) != NULL)
+		(void)spg__kick_give_back(ring, false);
 	if (!spg__lock_try(&ring->cq_lock))
 		return;
 	head = *cq->khead;
@@ -444,28 +448,6 @@ static void ring_reap_for(struct spg__shard *shard)
 	spg__unlock(&ring->cq_lock);
 	if (kept)
 		spg__shard_wake(shard); /* it may be on its way to sleep by now */
-}
-
-static void ring_surface(struct spg__shard *shard)
-{
-	struct spg__ring *ring = shard->ring;
-	unsigned n;
-
-	if (ring == NULL)
-		return;
-	n = *ring->uring.sq.ktail - io_uring_smp_load_acquire(ring->uring.sq.khead);
-	/* The polling thread is woken whether it sleeps or not. */
-	syscall(SYS_io_uring_enter, ring->enter_fd, n, 0,
-		IORING_ENTER_GETEVENTS | ring->enter_flags | (ring->sqpoll ? IORING_ENTER_SQ_WAKEUP : 0), NULL, 0);
-}
-
-static bool ring_holds(struct spg__shard *shard)
-{
-	struct spg__ring *ring = shard->ring;
-
-	/* acquire [DL-c]: an end that is seen comes with the end of the nap before it (DL3). */
-	return atomic_load_explicit(&ring->begun, memory_order_acquire) !=
-	       atomic_load_explicit(&ring->ended, memory_order_acquire);
 }
 
 struct io_uring_sqe *spg__ring_sqe(struct spg__ring *ring)
@@ -492,6 +474,9 @@ static void ring_poll(struct spg__shard *shard)
 	/* relaxed: a flag raised right now is seen at the next poll, or by the wait. */
 	unsigned flags = IO_URING_READ_ONCE(*ring->uring.sq.kflags);
 
+	/* relaxed: the same. They ask for their cancels themselves. */
+	if (spg__unlikely(atomic_load_explicit(&ring->canceling, memory_order_relaxed) != NULL))
+		(void)spg__kick_give_back(ring, false);
 	ring->trace = spg__trace_of(shard);
 	if (spg__unlikely(flags & IORING_SQ_CQ_OVERFLOW))
 		spg__count(&shard->counters.cq_overflow);
@@ -540,7 +525,8 @@ static void ring_wait(struct spg__shard *shard, int64_t due_ns)
 	int64_t left = -1;
 	unsigned n, flags = IORING_ENTER_GETEVENTS | (spg__features.no_iowait ? SPG__ENTER_NO_IOWAIT : 0);
 
-	if (reap(ring) > 0 || atomic_load_explicit(&ring->held_count, memory_order_seq_cst) > 0)
+	if (reap(ring) > 0 || atomic_load_explicit(&ring->held_count, memory_order_seq_cst) > 0 ||
+	    atomic_load_explicit(&ring->canceling, memory_order_seq_cst) != NULL)
 		return;
 	if (due_ns != SPG__NEVER) {
 		left = due_ns - spg__clock_ns();
@@ -616,7 +602,8 @@ const struct spg__poller spg__ring_poller = {
 	.wait = ring_wait,
 	.poll = ring_poll,
 	.wake = ring_wake,
-	.surface = ring_surface,
-	.holds = ring_holds,
+	.surface = spg__kick_surface,
+	.holds = spg__kick_holds,
 	.reap_for = ring_reap_for,
+	.cancel_for = spg__kick_cancel_for,
 };

@@ -68,6 +68,8 @@ struct spg__ring {
 	/* Pools of receive buffers, made by the owner when first asked for; the kernel may know no such thing. */
 	_Atomic(struct spg__bufs *) bufs[SPG__BUFS_CLASSES];
 	bool bufs_refused;
+	/* Coroutines whose operation a kick is to cancel (sched/watchdog.h, D8). */
+	_Atomic(struct spg__link *) canceling;
 	/* Streams whose receive is in flight: raised by the owner, lowered by whoever reaped. */
 	_Atomic unsigned streams;
 };

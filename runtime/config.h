@@ -18,6 +18,8 @@ int spg__config_check(const spg_config *cfg);
 
 /* The shards that will run: cfg->shards, or one per CPU of the affinity mask (and of cfg->cpus). */
 unsigned spg__config_shards(const spg_config *cfg);
+/* The CPUs they may run on. */
+unsigned spg__config_cpus(const spg_config *cfg);
 
 /* What SPG_DEBUG asks for. */
 struct spg__debug {

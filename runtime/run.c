@@ -286,6 +286,7 @@ static int start_parts(void)
 	};
 	struct spg__sched_conf sched = {
 		.shards = rt.shards,
+		.cpus = spg__config_cpus(&rt.cfg),
 		.steal = rt.cfg.steal,
 		.steal_batch = rt.cfg.steal_batch,
 		.steal_probe = rt.cfg.steal_probe,

@@ -119,11 +119,12 @@ static bool helper_there(struct spg__shard *shard, int64_t now)
 	return false;
 }
 
-/* D2: what is not bound to the shard goes to everybody, the rest back. */
+/* D2: what is not bound to the shard goes to everybody, what has been canceled to the kick, the rest back. */
 static void rescue_inbox(struct spg__shard *shard)
 {
 	struct spg__link *link;
 	struct spg__fifo loose = { 0 };
+	bool kept = false;
 
 	if (atomic_load_explicit(&shard->inbox, memory_order_relaxed) == NULL)
 		return;
@@ -132,11 +133,20 @@ static void rescue_inbox(struct spg__shard *shard)
 		struct spg__coro *coro = spg__coro_of_link(link);
 
 		link = link->next;
-		if (coro->pin < 0 && spg__coro_op_shard(coro) < 0)
+		if (spg__coro_op_shard(coro) >= 0) {
+			if (dog.conf.kick_signal == 0 || !spg__sched.poller->cancel_for(shard, coro))
+				spg__inbox_put(shard, coro);
+			kept = true;
+		} else if (coro->pin < 0) {
 			spg__fifo_append(&loose, &coro->link);
-		else
+		} else {
 			spg__inbox_put(shard, coro);
+			kept = true;
+		}
 	}
+	/* It may have got up meanwhile, found an empty inbox and gone to sleep (I1). */
+	if (kept)
+		spg__shard_wake(shard);
 	if (loose.count > 0)
 		spg__global_put(&loose);
 }
@@ -158,9 +168,9 @@ static void kick(struct spg__shard *shard, int64_t now)
 /* D2, D4: to those who can use it. */
 static void bring_out(struct spg__shard *shard, int64_t now)
 {
-	rescue_inbox(shard);
-	/* What the last kick brought to light, and then the next one (D4). */
+	/* What the last kick brought to light, whose coroutines may be in the inbox; and then the next one (D4). */
 	spg__sched.poller->reap_for(shard);
+	rescue_inbox(shard);
 	kick(shard, now);
 	if (spg__runq_count(&shard->runq) > 0 ||
 	    atomic_load_explicit(&shard->next, memory_order_relaxed) != NULL ||

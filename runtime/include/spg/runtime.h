@@ -74,7 +74,12 @@ typedef struct spg_config {
 	uint64_t calls_max;	      /* [65536] of spg_call in flight; more are refused */
 	unsigned msg_queue;	      /* [4096] messages queued from one source to a lane of a shard; 1 to 1048576 */
 	int64_t stall_ns;	      /* [10 ms] a coroutine that computes longer is a stall */
-	int kick_signal;	      /* [SIGURG] sent to a stalled shard's thread; 0: off */
+	/*
+	 * [SIGURG] sent to a stalled shard's thread; 0: off. A handler that was there before spg_run is
+	 * called too; one set later takes its place. What SA_RESTART does not cover, as poll and
+	 * nanosleep (signal(7)), may return EINTR in a coroutine that stays there for stall_ns.
+	 */
+	int kick_signal;
 	bool overflow_report;	      /* [true] a handler for SIGSEGV and SIGBUS that names overflown stacks */
 	int dump_signal;	      /* [0] makes the process dump its coroutines on stderr; 0: off */
 	/*
