@@ -22,13 +22,6 @@
 
 struct spg__sched spg__sched;
 
-static unsigned cpus_count(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) != 0 ? SPG__SHARDS_MAX : (unsigned)CPU_COUNT(&set);
-}
-
 int spg__sched_init(const struct spg__sched_conf *conf, const struct spg__poller *poller)
 {
 	struct spg__sched *sched = &spg__sched;
@@ -41,8 +34,8 @@ int spg__sched_init(const struct spg__sched_conf *conf, const struct spg__poller
 	sched->conf = *conf;
 	sched->poller = poller;
 	sched->stealing = conf->shards > 1 && conf->steal;
-	sched->cpus = cpus_count();
-	sched->may_spin = conf->shards > 1 && conf->spin_ns > 0 && sched->cpus > 1;
+	sched->may_spin = conf->shards > 1 && conf->spin_ns > 0 && conf->cpus > 1;
+	sched->crowd_cpus = sched->stealing && conf->shards > conf->cpus ? conf->cpus : 0;
 	for (unsigned i = 0; i < conf->shards; i++) {
 		struct spg__shard *shard = &sched->shards[i];
 
@@ -153,11 +146,13 @@ static bool spin_start(struct spg__shard *shard)
 		return false;
 	}
 	/* relaxed: the limit may be overrun for a moment. */
+	if (spg__unlikely(spg__crowded(shard)))
+		return false;
 	spinning = bits(spg__sched.spinning);
 	busy = (int)spg__sched.conf.shards - bits(spg__sched.sleeping) - spinning - 1;
 	/* More shards than CPUs: who waits for a CPU is no company for a spinner. */
-	if (busy > (int)spg__sched.cpus)
-		busy = (int)spg__sched.cpus;
+	if (busy > (int)spg__sched.conf.cpus)
+		busy = (int)spg__sched.conf.cpus;
 	if (spinning >= (busy / 2 > 1 ? busy / 2 : 1))
 		return false;
 	spg__mask_set(spg__sched.spinning, shard->id); /* I2 counts on it */
@@ -287,9 +282,14 @@ static void budget_adapt(struct spg__shard *shard, int64_t took_ns)
 	int64_t avg = atomic_load_explicit(&shard->run_avg_ns, memory_order_relaxed);
 
 	shard->pass_switches = switches;
-	if (runs > 0)
-		atomic_store_explicit(&shard->run_avg_ns, avg + (took_ns / runs - avg) / 4,
+	if (runs > 0) {
+		int64_t run_ns = took_ns / runs, last_ns = shard->run_last_ns;
+
+		atomic_store_explicit(&shard->run_avg_ns, avg + (run_ns - avg) / 4, memory_order_relaxed);
+		shard->run_last_ns = run_ns;
+		atomic_store_explicit(&shard->run_low_ns, run_ns < last_ns ? run_ns : last_ns,
 				      memory_order_relaxed);
+	}
 	if (took_ns > PASS_NS && shard->budget_max > 1)
 		shard->budget_max /= 2;
 	else if (took_ns < PASS_NS / 2 && shard->budget_max < spg__sched.conf.run_budget)

@@ -19,6 +19,12 @@
  *     nobody is woken for it, and a thief takes it only when the owner has made no
  *     step for SLOT_STALE_NS. A sleeping thief is then woken by the watchdog.
  *
+ * Q7  More shards than CPUs: each that is awake beyond the CPUs costs switches between threads,
+ *     and the more rings work is on, the fewer completions each enter brings. So as long as runs
+ *     are short, nobody is woken, steals or spins beyond the CPUs, and what becomes ready on a
+ *     shard beyond their number goes to one below, whose ring has its next operation then. A
+ *     shard that computes gets nothing so: its runs are long, or its pass is.
+ *
  * The idle protocol. Every access below is seq_cst.
  *
  * I1  Enqueuer: [W1] publish (tail, inbox, global count, next_due); then [W3] read
@@ -72,6 +78,9 @@ struct spg__shard {
 	int id;
 	/* While a trace goes on: where to write (sched/trace.h); else NULL. */
 	_Atomic(struct spg__trace_ring *) trace;
+	/* The owner's copy of it for a pass, and by that how a coroutine leaves (TR6). */
+	struct spg__trace_ring *tracing;
+	struct spg__transfer (*jump)(void *to, void *shard);
 	unsigned budget, budget_max;
 	bool turn;
 	struct spg__coro *next_local;
@@ -106,6 +115,9 @@ struct spg__shard {
 	/* Switches at that start, and how long a run takes, on average (Q6). */
 	uint64_t pass_switches;
 	_Atomic int64_t run_avg_ns;
+	/* The same of the last pass, and of that or the one before, whichever was less (Q7): a pass may have had no CPU. */
+	int64_t run_last_ns;
+	_Atomic int64_t run_low_ns;
 
 	/* Shared. */
 	alignas(SPG__CACHELINE) _Atomic(struct spg__coro *) next;
@@ -123,6 +135,7 @@ struct spg__shard {
 
 struct spg__sched_conf {
 	unsigned shards;
+	unsigned cpus; /* they may run on */
 	bool steal;
 	unsigned steal_batch, steal_probe;
 	int64_t steal_backoff_min_ns, steal_backoff_max_ns;
@@ -130,6 +143,8 @@ struct spg__sched_conf {
 	unsigned run_budget;
 	uint64_t coroutines_max;
 	bool migrate; /* for debugging: what becomes ready goes to another shard */
+	/* For debugging, or NULL: whoever leaves, while it is still `leaving`, on its own stack. */
+	void (*leaves)(struct spg__coro *coro, enum spg__commit how);
 };
 
 /* The shards' common state. There is one: one runtime at a time. */
@@ -141,7 +156,8 @@ struct spg__sched {
 	bool stealing;
 	/* More than one CPU and more than one shard: spinning can pay. */
 	bool may_spin;
-	unsigned cpus;
+	/* How many CPUs the shards share when they are more than those; else 0 (Q7). */
+	unsigned crowd_cpus;
 	/* This process was forked from one with a runtime (sched/fork.h). Never unset. */
 	bool child;
 	/* While stopping, a shard that idles calls this: the last one finds that none lives. */

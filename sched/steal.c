@@ -10,19 +10,22 @@
 
 /* A victim is stuck when its switch count was the same at two looks so far apart. */
 #define SLOT_STALE_NS 20000
-/* Q6: about what a wake-up and the cold caches cost. */
-#define WORTH_NS 20000
 /* Others that one attempt looks at: what it costs does not grow with the number of shards. */
 #define LOOKS_MAX 8u
 
-bool spg__steal_worth(struct spg__shard *victim)
+bool spg__steal_worth(struct spg__shard *victim, struct spg__shard *thief)
 {
 	uint32_t n = spg__runq_count(&victim->runq);
+	int64_t run_ns;
 
 	/* relaxed, both: estimates. */
 	if (spg__unlikely(atomic_load_explicit(&victim->stalled, memory_order_relaxed)))
 		return n > 0 || atomic_load_explicit(&victim->next, memory_order_relaxed) != NULL;
-	return n > 0 && n * atomic_load_explicit(&victim->run_avg_ns, memory_order_relaxed) >= WORTH_NS;
+	run_ns = atomic_load_explicit(&victim->run_avg_ns, memory_order_relaxed);
+	if (n == 0 || n * run_ns < SPG__WORTH_NS)
+		return false;
+	return !spg__crowded(thief) ||
+	       atomic_load_explicit(&victim->run_low_ns, memory_order_relaxed) >= SPG__WORTH_NS;
 }
 
 /* Has the victim been in one coroutine for a while? */
@@ -37,7 +40,8 @@ static bool stuck(struct spg__shard *thief, struct spg__shard *victim, int64_t n
 		thief->seen[victim->id].since_ns = now_ns;
 		return false;
 	}
-	return now_ns - thief->seen[victim->id].since_ns >= SLOT_STALE_NS;
+	return now_ns - thief->seen[victim->id].since_ns >=
+	       (spg__unlikely(spg__sched.crowd_cpus != 0) ? SPG__SLICE_NS : SLOT_STALE_NS);
 }
 
 /*
@@ -113,7 +117,7 @@ static struct spg__shard *choose(struct spg__shard *thief, unsigned start)
 			continue;
 		n = spg__runq_count(&victim->runq);
 		spg__count(&thief->counters.steal_scans);
-		if (!spg__steal_worth(victim)) {
+		if (!spg__steal_worth(victim, thief)) {
 			spg__count_add(&thief->counters.steals_not_worth, n > 0);
 			continue;
 		}
@@ -171,7 +175,7 @@ bool spg__steal_any(struct spg__shard *thief)
 {
 	for (unsigned i = 0; spg__sched.stealing && i < spg__sched.conf.shards; i++) {
 		/* seq_cst [W2], in it. */
-		if (spg__steal_worth(spg__shard_at((int)i))) {
+		if (spg__steal_worth(spg__shard_at((int)i), thief)) {
 			thief->steal_hint = (int)i;
 			return true;
 		}
