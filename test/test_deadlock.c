@@ -191,25 +191,23 @@ static int cross_locked(struct cross *cross)
 	return spg_wg_wait(&cross->wg);
 }
 
+/* What became of them is looked at when spg_run has returned. */
+static struct cross soft;
+static struct cross hard = { .mutex = { SPG_MUTEX_INIT, SPG_MUTEX_INIT }, .wg = SPG_WG_INIT, .lock = spg_mutex_lock };
+
 static int cross_locked_ctx(void *arg)
 {
-	static struct cross cross;
-
 	(void)arg;
-	cross = (struct cross){
+	soft = (struct cross){
 		.mutex = { SPG_MUTEX_INIT, SPG_MUTEX_INIT }, .wg = SPG_WG_INIT, .lock = spg_mutex_lock_ctx
 	};
-	return cross_locked(&cross);
+	return cross_locked(&soft);
 }
 
 static int cross_locked_hard(void *arg)
 {
-	static struct cross cross = {
-		.mutex = { SPG_MUTEX_INIT, SPG_MUTEX_INIT }, .wg = SPG_WG_INIT, .lock = spg_mutex_lock
-	};
-
 	(void)arg;
-	return cross_locked(&cross);
+	return cross_locked(&hard);
 }
 
 static void wait_for_ever(void *arg)
@@ -325,6 +323,31 @@ START_TEST(locks_that_cannot_be_canceled_are_named)
 	T_OK(strstr(out.text, "2 coroutines cannot end") != NULL);
 	T_OK(t_now_ns() - before < 20 * SPG_SEC);
 	T_EQ(spg_run(&cfg, forty_two, NULL), -EALREADY);
+	/* Their owners never end, so they stay locked; nobody else may unlock them. */
+	for (int i = 0; i < 2; i++) {
+		T_ERR(spg_mutex_trylock(&hard.mutex[i]), -EBUSY);
+		T_ERR(spg_mutex_unlock(&hard.mutex[i]), -EPERM);
+	}
+}
+END_TEST
+
+/* Goal: locks that a cancel ends are given back on the way out: the mutexes are as good as new. */
+START_TEST(mutexes_survive_a_deadlock_that_a_cancel_ends)
+{
+	spg_config cfg = t_config((unsigned)_i);
+	struct captured out;
+
+	NEEDS_REPORTS();
+	for (int round = 0; round < 3; round++) {
+		capture_begin(&out);
+		T_EQ(spg_run(&cfg, cross_locked_ctx, NULL), -EDEADLK);
+		capture_end(&out);
+		T_EQ(deadlocks_reported(&out), 1);
+		for (int i = 0; i < 2; i++) {
+			T_EQ(spg_mutex_trylock(&soft.mutex[i]), 0);
+			T_EQ(spg_mutex_unlock(&soft.mutex[i]), 0);
+		}
+	}
 }
 END_TEST
 
@@ -508,6 +531,7 @@ START_TEST(found_after_much_has_been_going_on)
 END_TEST
 
 T_MAIN(T_SHARDS(every_shape_is_reported), T_SHARDS(the_runtime_works_after_a_deadlock),
-       T_SHARDS(locks_that_cannot_be_canceled_are_named), T_SHARDS(the_value_is_edeadlk_whatever_main_returns),
+       T_SHARDS(locks_that_cannot_be_canceled_are_named),
+       T_SHARDS(mutexes_survive_a_deadlock_that_a_cancel_ends), T_SHARDS(the_value_is_edeadlk_whatever_main_returns),
        T_SHARDS(a_slow_end_is_waited_for), T_SHARDS(a_canceled_main_is_no_deadlock), T_SHARDS(found_without_a_watchdog_for_stalls),
        T_SHARDS(found_after_much_has_been_going_on), T_SHARDS(found_while_debugging))
