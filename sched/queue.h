@@ -76,7 +76,10 @@ static inline bool spg__crowded(struct spg__shard *apart)
 /* Is the victim's backlog worth a thief (Q6, Q7): this one, or if it is NULL any? */
 bool spg__steal_worth(struct spg__shard *victim, struct spg__shard *thief);
 
-/* Steals a batch from another shard into our queues. true: there was something. */
+/* Of the last look (I2): is there anything worth it anywhere? The next attempt begins there. */
+bool spg__steal_any(struct spg__shard *thief);
+
+/* Steals a batch from one of a few other shards: one to run next, the rest into our queue. true: there was something. */
 bool spg__steal(struct spg__shard *thief, int64_t now_ns);
 
 /* Runs coroutines until the budget is used up or nothing is left. From the loop. */

@@ -101,6 +101,29 @@ static struct spg__coro *pick(struct spg__shard *shard)
 	return NULL;
 }
 
+/*
+ * With coroutines_max: one more lives, or -EAGAIN. One word for all shards: to sum up their counters
+ * would touch two lines a shard for each spawn.
+ */
+static spg__noinline int limit_enter(void)
+{
+	/* relaxed, all: the value alone matters. */
+	uint64_t live = atomic_load_explicit(&spg__sched.limited_live, memory_order_relaxed);
+
+	do {
+		if (live >= spg__sched.conf.coroutines_max)
+			return -EAGAIN;
+	} while (!atomic_compare_exchange_weak_explicit(&spg__sched.limited_live, &live, live + 1,
+							memory_order_relaxed, memory_order_relaxed));
+	return 0;
+}
+
+static inline void limit_leave(void)
+{
+	if (spg__unlikely(spg__sched.conf.coroutines_max != 0))
+		atomic_fetch_sub_explicit(&spg__sched.limited_live, 1, memory_order_relaxed);
+}
+
 /* Frees what an ended coroutine had, on the stack of whoever came next. */
 static void bury(struct spg__shard *shard, struct spg__coro *coro)
 {
@@ -111,6 +134,7 @@ static void bury(struct spg__shard *shard, struct spg__coro *coro)
 #endif
 	spg__stack_put(&shard->stacks, coro->stack);
 	coro->stack = NULL;
+	limit_leave(); /* before it counts as ended: who sees that may spawn */
 	atomic_store_explicit(&coro->life, SPG__LIFE_FREE, memory_order_relaxed);
 	spg__coro_put(&shard->coros, coro);
 	if (spg__unlikely(atomic_load_explicit(&spg__sched.starved_count, memory_order_relaxed) != 0))
@@ -378,13 +402,14 @@ int spg__coro_spawn(const struct spg__spawn *spawn)
 
 	if (spg__unlikely(self == NULL) && spg__shard_enter_foreign() == NULL)
 		return -ESRCH;
-	if (spg__unlikely(spg__sched.conf.coroutines_max != 0) &&
-	    spg__coros_live() >= spg__sched.conf.coroutines_max) {
-		err = -EAGAIN;
-		goto out;
+	if (spg__unlikely(spg__sched.conf.coroutines_max != 0)) {
+		err = limit_enter();
+		if (err < 0)
+			goto out;
 	}
 	coro = spg__coro_get(self != NULL ? &self->coros : &none);
 	if (spg__unlikely(coro == NULL)) {
+		limit_leave();
 		err = -ENOMEM;
 		goto out;
 	}

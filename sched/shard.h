@@ -3,15 +3,16 @@
  * the state they share.
  *
  * Q1  A runnable coroutine is on exactly one queue: a shard's hand-over slots,
- *     its local queue, its run queue, its inbox, the global queue, the starved list.
+ *     its local queue, its run queue, its inbox, the global queue, the starved list; or it was
+ *     just stolen, and its thief runs it next.
  * Q2  The local queue, the local slot and the budget are the owner's alone. The
  *     run queue and the slot `next` are shared with thieves. What is pinned, or
  *     has an operation in flight, never enters the shared two.
  * Q3  Nothing is refused: a full run queue spills its oldest to the global queue,
  *     which is a list.
  * Q4  A pass runs at most `budget` coroutines without looking at the ring, the
- *     inbox, the global queue and the timers; each pass begins with the queues,
- *     not the slots. So a pair that hands over to each other starves nobody.
+ *     inbox, the global queue and the timers; each pass begins with what was stolen, then the
+ *     queues, not the slots. So a pair that hands over to each other starves nobody.
  * Q5  A hand-over slot wakes nobody: its owner is running and about to take it.
  * Q6  Waking a shard costs the waker about 10 us, and moving a coroutine its cache. So a
  *     backlog is worth a thief when running it would take WORTH_NS here; below that
@@ -80,6 +81,8 @@ struct spg__shard {
 	unsigned budget, budget_max;
 	bool turn;
 	struct spg__coro *next_local;
+	/* Begins the next pass. */
+	struct spg__coro *stolen;
 	struct spg__fifo local;
 	void *loop_context;
 	struct spg__san loop_san;
@@ -92,6 +95,8 @@ struct spg__shard {
 	int64_t steal_after_ns, steal_backoff_ns;
 	/* Attempts in a row that found nothing. */
 	uint64_t steals_failed;
+	/* The victim to begin with, or -1. */
+	int steal_hint;
 	/* What a thief saw of each victim's steps, for the stale rule. */
 	struct {
 		uint64_t switches;
@@ -162,6 +167,9 @@ struct spg__sched {
 	_Atomic uint32_t spread_next;
 	_Atomic uint64_t ids_next;
 	_Atomic uint64_t foreign_spawned;
+
+	/* With a limit: coroutines that live. Without one nobody touches it: it is everybody's line. */
+	alignas(SPG__CACHELINE) _Atomic uint64_t limited_live;
 
 	struct spg__lock global_lock;
 	struct spg__fifo global;
