@@ -147,6 +147,8 @@ START_TEST(work_gathers_where_the_cpus_are)
 {
 	spg_config cfg = t_config(SHARDS);
 
+	if (t_sanitized())
+		T_SKIP("every run is long under sanitizers");
 	cfg.cpus = one_cpu();
 	T_EQ(t_run_config(&cfg, gather_main, NULL), 0);
 }

@@ -35,7 +35,9 @@ static void until_quiet(void)
 
 static void pass_the_gate(void *arg)
 {
-	for (int i = 0; i < *(int *)arg; i++) {
+	int rounds = *(int *)arg; /* before the first wait: whoever counts may be gone after the last */
+
+	for (int i = 0; i < rounds; i++) {
 		T_EQ(spg_sem_acquire(&gate), 0);
 		atomic_fetch_add(&through, 1);
 	}
@@ -60,7 +62,7 @@ static void crowd_release(void)
 
 static int crowd_main(void *arg)
 {
-	int rounds = ROUNDS;
+	int rounds = t_sanitized() ? 2 : ROUNDS;
 
 	(void)arg;
 	T_EQ(spg_pin_self(), 0);
@@ -68,7 +70,7 @@ static int crowd_main(void *arg)
 		spg_sem_init(&gate, 0);
 		atomic_store(&through, 0);
 		crowd_start(shard, &rounds);
-		for (int round = 1; round <= ROUNDS; round++) {
+		for (int round = 1; round <= rounds; round++) {
 			until_quiet();
 			crowd_release();
 			while (atomic_load(&through) < round * CROWD)
@@ -171,6 +173,8 @@ START_TEST(one_ready_wakes_one_shard)
 	spg_config cfg = t_config((unsigned)_i);
 	uint64_t before = 0, sleeps;
 
+	if (t_sanitized())
+		T_SKIP("a wake that is late ends the next sleep, and all are late under sanitizers");
 	T_EQ(spg_start(&cfg), 0);
 	atomic_store(&through, 0);
 	for (int i = 0; i <= CROWD; i++) {
