@@ -61,6 +61,22 @@ _Atomic uint16_t *spg__io_counts(void)
 	return shard != NULL && shard->current != NULL ? spg__ring_of(shard)->fd_inflight : spg__fdtab_foreign();
 }
 
+int spg__hold(struct spg__hold *hold, int fd, uint32_t word)
+{
+	/* Those of where we are now, wherever we go. */
+	*hold = (struct spg__hold){ .counts = spg__io_counts(), .word = word, .fd = fd };
+	return hold->counts != NULL ? spg__fdtab_enter_again(hold->counts, fd, word) : -ENOMEM;
+}
+
+int spg__unhold(const struct spg__hold *hold, int res)
+{
+	/* Our own count keeps the number: a step that found it closing was not begun. */
+	if (res == -EBADF && spg__fdtab_word(hold->fd) != hold->word)
+		res = -ECANCELED;
+	spg__fdtab_leave(hold->counts, hold->fd);
+	return res;
+}
+
 /* Waits out a time of its own. when_ns is for the caller's deadline. 0, or an error. */
 static int pause_until(unsigned tries, int64_t when_ns)
 {
@@ -161,18 +177,10 @@ static int try_until_ready(const struct call *call, bool try_first, uint32_t wor
 /* What the ring did not finish. word: the descriptor's when the call began. */
 static spg__noinline int slow(const struct call *call, bool try_first, uint32_t word)
 {
-	/* Counted at the shard we are on now, wherever we go. */
-	_Atomic uint16_t *counts = spg__io_counts();
-	int res = spg__fdtab_enter_again(counts, call->fd, word);
+	struct spg__hold hold;
+	int res = spg__hold(&hold, call->fd, word);
 
-	if (res < 0)
-		return res;
-	res = try_until_ready(call, try_first, word);
-	/* Our own count keeps the number; an operation that found it closing was not begun. */
-	if (res == -EBADF && spg__fdtab_word(call->fd) != word)
-		res = -ECANCELED;
-	spg__fdtab_leave(counts, call->fd);
-	return res;
+	return res < 0 ? res : spg__unhold(&hold, try_until_ready(call, try_first, word));
 }
 
 /* Did the caller ask not to wait? Then its thread is not in danger either. */
