@@ -24,6 +24,14 @@ int spg__io_fd(const struct io_uring_sqe *sqe)
 	return spg__likely(used && (sqe->flags & IOSQE_FIXED_FILE) == 0) ? sqe->fd : -1;
 }
 
+/* A fault: the kernel completes it with the errno. */
+static spg__noinline void refuse(struct io_uring_sqe *sqe, int err)
+{
+	io_uring_prep_nop(sqe);
+	sqe->rw_flags = SPG__NOP_INJECT_RESULT;
+	sqe->len = (unsigned)err;
+}
+
 static int on_ring(const struct io_uring_sqe *sqe, int64_t when_ns)
 {
 	struct spg__op op;
@@ -33,6 +41,9 @@ static int on_ring(const struct io_uring_sqe *sqe, int64_t when_ns)
 		return err;
 	spg__wait_until(&op.wait, when_ns);
 	*op.sqe = *sqe;
+	err = spg__fault(SPG__FAULT_FAIL);
+	if (spg__unlikely(err < 0))
+		refuse(op.sqe, err);
 	return spg__op_wait(&op);
 }
 
@@ -150,7 +161,7 @@ static int wait_ready(const struct call *call, unsigned tries)
 	}
 	io_uring_prep_poll_add(&sqe, call->fd, call->events);
 	res = on_ring(&sqe, call->when_ns);
-	return res < 0 ? res : 0;
+	return res < 0 && res != -EAGAIN ? res : 0;
 }
 
 static int try_until_ready(const struct call *call, bool try_first, uint32_t word)

@@ -15,6 +15,7 @@ static ssize_t read_good(struct env *e)
 
 	put(e->pipe[1], "abc");
 	n = spg_read(e->pipe[0], buf, sizeof(buf));
+	WORKED(n);
 	expect(buf, "abc");
 	return n;
 }
@@ -27,6 +28,7 @@ static ssize_t write_good(struct env *e)
 	char buf[8] = "";
 	ssize_t n = spg_write(e->pipe[1], "abcd", 4);
 
+	WORKED(n);
 	T_EQ(read(e->pipe[0], buf, sizeof(buf)), 4);
 	expect(buf, "abcd");
 	return n;
@@ -39,6 +41,7 @@ static ssize_t pread_good(struct env *e)
 	char buf[8] = "";
 	ssize_t n = spg_pread(e->file, buf, 4, 3);
 
+	WORKED(n);
 	expect(buf, "3456");
 	return n;
 }
@@ -50,6 +53,7 @@ static ssize_t pwrite_good(struct env *e)
 	char buf[8] = "";
 	ssize_t n = spg_pwrite(e->file, "xyz", 3, 4);
 
+	WORKED(n);
 	T_EQ(pread(e->file, buf, 8, 2), 8);
 	expect(buf, "23xyz789");
 	return n;
@@ -76,6 +80,7 @@ static ssize_t readv_good(struct env *e)
 
 	put(e->pipe[1], "abcdef");
 	n = spg_readv(e->pipe[0], two(NULL), 2);
+	WORKED(n);
 	expect(iov_a, "ab");
 	expect(iov_b, "cdef");
 	return n;
@@ -89,6 +94,7 @@ static ssize_t writev_good(struct env *e)
 	char buf[8] = "";
 	ssize_t n = spg_writev(e->pipe[1], two("uvwxyz"), 2);
 
+	WORKED(n);
 	T_EQ(read(e->pipe[0], buf, sizeof(buf)), 6);
 	expect(buf, "uvwxyz");
 	return n;
@@ -100,6 +106,7 @@ static ssize_t preadv_good(struct env *e)
 {
 	ssize_t n = spg_preadv(e->file, two(NULL), 2, 1);
 
+	WORKED(n);
 	expect(iov_a, "12");
 	expect(iov_b, "3456");
 	return n;
@@ -112,6 +119,7 @@ static ssize_t pwritev_good(struct env *e)
 	char buf[8] = "";
 	ssize_t n = spg_pwritev(e->file, two("ABCDEF"), 2, 2);
 
+	WORKED(n);
 	T_EQ(pread(e->file, buf, 8, 0), 8);
 	expect(buf, "01ABCDEF");
 	return n;
@@ -123,6 +131,7 @@ static ssize_t read_full_good(struct env *e)
 	char buf[16] = "";
 	ssize_t n = spg_read_full(e->file, buf, 10);
 
+	WORKED(n);
 	expect(buf, "0123456789");
 	return n;
 }
@@ -145,6 +154,12 @@ static ssize_t write_all_wait(struct env *e)
 
 /* sockets */
 
+/* The second call would have to wait. */
+static ssize_t now_empty(ssize_t second, ssize_t first)
+{
+	return second == -EAGAIN ? first : second;
+}
+
 static ssize_t recv_good(struct env *e)
 {
 	char buf[8] = "";
@@ -152,9 +167,9 @@ static ssize_t recv_good(struct env *e)
 
 	put(e->sock[1], "abc");
 	n = spg_recv(e->sock[0], buf, sizeof(buf), 0);
+	WORKED(n);
 	expect(buf, "abc");
-	T_EQ(spg_recv(e->sock[0], buf, 1, MSG_DONTWAIT), -EAGAIN);
-	return n;
+	return now_empty(spg_recv(e->sock[0], buf, 1, MSG_DONTWAIT), n);
 }
 static ssize_t recv_bad(struct env *e) { return spg_recv(e->file, (char[1]){ 0 }, 1, 0); }
 static ssize_t recv_eof(struct env *e) { return spg_recv(e->ended_sock, (char[8]){ 0 }, 8, 0); }
@@ -165,10 +180,10 @@ static ssize_t send_good(struct env *e)
 	char buf[8] = "";
 	ssize_t n = spg_send(e->sock[0], "abc", 3, 0);
 
+	WORKED(n);
 	T_EQ(read(e->sock[1], buf, sizeof(buf)), 3);
 	expect(buf, "abc");
-	T_EQ(spg_send(e->full_sock, buf, 1, MSG_DONTWAIT), -EAGAIN);
-	return n;
+	return now_empty(spg_send(e->full_sock, buf, 1, MSG_DONTWAIT), n);
 }
 static ssize_t send_bad(struct env *e) { return spg_send(e->ended_sock, "x", 1, 0); }
 static ssize_t send_wait(struct env *e) { return spg_send(e->full_sock, "x", 1, 0); }
@@ -182,6 +197,7 @@ static ssize_t recvfrom_good(struct env *e)
 
 	put(e->sock[1], "abc");
 	n = spg_recvfrom(e->sock[0], buf, sizeof(buf), 0, (struct sockaddr *)&from, &len);
+	WORKED(n);
 	expect(buf, "abc");
 	T_OK(len <= sizeof(from));
 	return n;
@@ -205,6 +221,7 @@ static ssize_t sendto_good(struct env *e)
 {
 	ssize_t n = spg_sendto(e->sock[0], "abc", 3, 0, NULL, 0);
 
+	WORKED(n);
 	T_EQ(read(e->sock[1], (char[8]){ 0 }, 8), 3);
 	return n;
 }
@@ -221,6 +238,7 @@ static ssize_t recvmsg_good(struct env *e)
 
 	put(e->sock[1], "abcdef");
 	n = spg_recvmsg(e->sock[0], &msg, 0);
+	WORKED(n);
 	expect(iov_b, "cdef");
 	T_EQ(msg.msg_flags & MSG_TRUNC, 0);
 	return n;
@@ -252,11 +270,11 @@ static ssize_t accept_good(struct env *e)
 	int guest = guest_of(&e->listener_name, e->listener_name_len);
 	int fd = spg_accept(e->listener, (struct sockaddr *)&peer, &len);
 
-	T_OK(fd >= 0);
+	e->extra[0] = guest;
+	OPENED(fd);
 	T_EQ(peer.sun_family, AF_UNIX);
 	put(guest, "hello");
 	T_EQ(read(fd, (char[8]){ 0 }, 8), 5);
-	close(guest);
 	return close(fd);
 }
 static ssize_t accept_bad(struct env *e) { return spg_accept(e->sock[0], NULL, NULL); }
@@ -267,10 +285,10 @@ static ssize_t accept4_good(struct env *e)
 	int guest = guest_of(&e->listener_name, e->listener_name_len);
 	int fd = spg_accept4(e->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	T_OK(fd >= 0);
+	e->extra[0] = guest;
+	OPENED(fd);
 	T_OK(fcntl(fd, F_GETFL) & O_NONBLOCK);
 	T_OK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-	close(guest);
 	return close(fd);
 }
 static ssize_t accept4_bad(struct env *e) { return spg_accept4(e->file, NULL, NULL, 0); }
@@ -301,6 +319,7 @@ static ssize_t shutdown_good(struct env *e)
 {
 	int res = spg_shutdown(e->sock[0], SHUT_WR);
 
+	WORKED(res);
 	T_EQ(read(e->sock[1], (char[8]){ 0 }, 8), 0);
 	return res;
 }
@@ -311,7 +330,7 @@ static ssize_t socket_good(struct env *e)
 	int fd = spg_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	(void)e;
-	T_OK(fd >= 0);
+	OPENED(fd);
 	return close(fd);
 }
 static ssize_t socket_bad(struct env *e)
@@ -324,6 +343,7 @@ static ssize_t close_good(struct env *e)
 {
 	int fd = dup(e->file), res = spg_close(fd);
 
+	WORKED(res);
 	T_EQ(fcntl(fd, F_GETFD), -1);
 	return res;
 }
@@ -337,6 +357,7 @@ static ssize_t pipe2_good(struct env *e)
 {
 	int fds[2], res = spg_pipe2(fds, O_CLOEXEC);
 
+	WORKED(res);
 	(void)e;
 	put(fds[1], "x");
 	close(fds[0]);
@@ -355,10 +376,15 @@ static ssize_t pipe2_bad(struct env *e)
 
 static ssize_t poll_good(struct env *e)
 {
-	T_EQ(spg_poll(e->pipe[0], POLLIN, 0), 0);
-	T_EQ(spg_poll(e->pipe[0], POLLIN, SPG_MS), 0);
+	int res = spg_poll(e->pipe[0], POLLIN, 0);
+
+	if (res == 0)
+		res = spg_poll(e->pipe[0], POLLIN, SPG_MS);
+	if (res != 0)
+		return res;
 	put(e->pipe[1], "x");
-	T_EQ(spg_poll(e->pipe[0], POLLIN, 0), POLLIN);
+	res = spg_poll(e->pipe[0], POLLIN, 0);
+	WORKED(res);
 	return spg_poll(e->pipe[0], POLLIN, SPG_SEC);
 }
 static ssize_t poll_bad(struct env *e)
@@ -371,11 +397,15 @@ static ssize_t poll_wait(struct env *e) { return spg_poll(e->pipe[0], POLLIN, -1
 static ssize_t epoll_wait_good(struct env *e)
 {
 	struct epoll_event event = { 0 };
+	int res = spg_epoll_wait(e->epoll, &event, 1, 0);
 
-	T_EQ(spg_epoll_wait(e->epoll, &event, 1, 0), 0);
-	T_EQ(spg_epoll_wait(e->epoll, &event, 1, 1), 0);
+	if (res == 0)
+		res = spg_epoll_wait(e->epoll, &event, 1, 1);
+	if (res != 0)
+		return res;
 	put(e->pipe[1], "x");
-	T_EQ(spg_epoll_wait(e->epoll, &event, 1, -1), 1);
+	res = spg_epoll_wait(e->epoll, &event, 1, -1);
+	WORKED(res);
 	T_EQ(event.data.u64, 42);
 	return 1;
 }

@@ -33,10 +33,36 @@ struct env {
 	struct sockaddr_un crowded_name;
 	socklen_t crowded_name_len;
 	int guest;	/* waits in the backlog of crowded */
+	int extra[2];	/* of a case's own; 0: none */
 	int connecting; /* a socket that is none's peer yet */
 	int epoll; /* watches pipe[0] */
 	char path[64];
 };
+
+/* The call under test, for failures on other threads; and what it returns when all is well. */
+static const char *current;
+static ssize_t wanted __attribute__((unused));
+
+/* With faults a call may return something else: then the case ends here, and its caller judges. */
+#define WORKED(res)                                                                                \
+	do {                                                                                       \
+		if ((res) != wanted)                                                               \
+			return (res);                                                              \
+	} while (0)
+/* The same for a call that returns a descriptor. */
+#define OPENED(fd)                                                                                 \
+	do {                                                                                       \
+		if ((fd) < 0)                                                                      \
+			return (fd);                                                               \
+	} while (0)
+
+#define C_EQ(call, value)                                                                          \
+	do {                                                                                       \
+		long long c_got = (long long)(call), c_want = (long long)(value);                  \
+		if (c_got != c_want)                                                               \
+			t_fail(__FILE__, __LINE__, "spg_%s: %s is %lld (%s), expected %lld", current, #call, \
+			       c_got, spg_strerror((int)c_got), c_want);                            \
+	} while (0)
 
 static inline void put(int fd, const char *text)
 {
@@ -122,6 +148,7 @@ static void env_open(struct env *e, bool nonblocking)
 	T_EQ(fcntl(e->listener, F_SETFL, nonblocking ? O_NONBLOCK : 0), 0);
 	e->crowded = listen_unix(&e->crowded_name, &e->crowded_name_len, 0);
 	e->guest = guest_of(&e->crowded_name, e->crowded_name_len);
+	e->extra[0] = e->extra[1] = 0;
 	e->connecting = socket(AF_UNIX, sock_flags, 0);
 	e->epoll = epoll_create1(EPOLL_CLOEXEC);
 	T_EQ(epoll_ctl(e->epoll, EPOLL_CTL_ADD, e->pipe[0], &event), 0);
@@ -136,22 +163,13 @@ static void env_close(struct env *e)
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
 		T_EQ(close(fds[i]), 0); /* nothing of spg's has closed another's number */
+	for (int i = 0; i < 2 && e->extra[i] > 0; i++)
+		T_EQ(close(e->extra[i]), 0);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		unlinkat(e->dir, names[i], 0);
 	unlinkat(e->dir, "sub", AT_REMOVEDIR);
 	close(e->dir);
 	T_EQ(rmdir(e->path), 0);
 }
-
-/* The call under test, for failures on other threads. */
-static const char *current;
-
-#define C_EQ(call, value)                                                                          \
-	do {                                                                                       \
-		long long c_got = (long long)(call), c_want = (long long)(value);                  \
-		if (c_got != c_want)                                                               \
-			t_fail(__FILE__, __LINE__, "spg_%s: %s is %lld (%s), expected %lld", current, #call, \
-			       c_got, spg_strerror((int)c_got), c_want);                            \
-	} while (0)
 
 #endif

@@ -73,7 +73,8 @@ static const struct steps calls[] = {
 	{ "write_all to a socket", do_write_all, true, true }, { "stream_send_all", do_send_all, true, true },
 	{ "copy from a pipe", do_copy_from, false, false }, { "copy from a socket", do_copy_from, true, false },
 	{ "copy to a pipe", do_copy_to, false, true },	   { "copy to a socket", do_copy_to, true, true },
-	{ "sendfile from a pipe", do_sendfile_from, false, false }, { "sendfile from a socket", do_sendfile_from, true, false },
+	{ "sendfile from a pipe", do_sendfile_from, false, false },
+	{ "sendfile from a socket", do_sendfile_from, true, false },
 	{ "sendfile to a pipe", do_sendfile_to, false, true }, { "sendfile to a socket", do_sendfile_to, true, true },
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
