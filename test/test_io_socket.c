@@ -673,6 +673,7 @@ static int full_peers(void *arg)
 	to_receiver(fds);
 	while (spg_send(fds[0], buf, sizeof(buf), MSG_DONTWAIT) == sizeof(buf))
 		count++;
+	T_EQ(spg_send(fds[0], buf, sizeof(buf), MSG_DONTWAIT), -EAGAIN);
 	{
 		SPG_TIMEOUT_SCOPE(MOMENT_NS);
 		T_EQ(spg_send(fds[0], buf, sizeof(buf), 0), -ETIMEDOUT);
