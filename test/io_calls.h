@@ -110,11 +110,21 @@ static ssize_t copy_bad(struct env *e) { return spg_copy(e->broken, e->file, 5);
 static ssize_t copy_eof(struct env *e) { return spg_copy(e->sock[0], e->ended, 5); }
 static ssize_t copy_wait(struct env *e) { return spg_copy(e->sock[0], e->pipe[0], 5); }
 
+struct one_read {
+	int fd;
+	char buf[8];
+};
 static void prep_read(struct io_uring_sqe *sqe, void *arg)
 {
-	static char buf[8];
+	struct one_read *r = arg;
 
-	io_uring_prep_read(sqe, *(int *)arg, buf, sizeof(buf), (uint64_t)-1);
+	io_uring_prep_read(sqe, r->fd, r->buf, sizeof(r->buf), (uint64_t)-1);
+}
+static ssize_t uring_read(int fd)
+{
+	struct one_read r = { .fd = fd };
+
+	return spg_uring(prep_read, &r, NULL);
 }
 static void prep_linked(struct io_uring_sqe *sqe, void *arg)
 {
@@ -125,15 +135,15 @@ static void prep_linked(struct io_uring_sqe *sqe, void *arg)
 static ssize_t uring_good(struct env *e)
 {
 	put(e->pipe[1], "abc");
-	return spg_uring(prep_read, &e->pipe[0], NULL);
+	return uring_read(e->pipe[0]);
 }
 static ssize_t uring_bad(struct env *e)
 {
 	(void)e;
 	return spg_uring(prep_linked, NULL, NULL);
 }
-static ssize_t uring_eof(struct env *e) { return spg_uring(prep_read, &e->ended, NULL); }
-static ssize_t uring_wait(struct env *e) { return spg_uring(prep_read, &e->pipe[0], NULL); }
+static ssize_t uring_eof(struct env *e) { return uring_read(e->ended); }
+static ssize_t uring_wait(struct env *e) { return uring_read(e->pipe[0]); }
 
 static const struct io_call io_calls[] = {
 	{ "read", "op:read", read_good, 3, read_bad, -EBADF, read_eof, read_wait, ON(pipe[0]), 0 },
