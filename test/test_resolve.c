@@ -8,6 +8,8 @@
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -131,18 +133,63 @@ START_TEST(names_come_from_the_systems_files)
 END_TEST
 
 /*
- * Goal: with a name server that says nothing for two seconds a deadline and a cancel are kept, by
- * resolve, dial and listen, and what was asked is not ours any more.
+ * Goal: with a name server that says nothing a deadline and a cancel are kept, by resolve, dial and
+ * listen, and what was asked is not the caller's any more. It answers when all callers are gone.
  */
-#define SILENCE_NS (2 * SPG_SEC)
+struct server {
+	int fd;
+	pthread_t thread;
+	_Atomic bool speaks, stop;
+};
 
-static int silent_server(void)
+struct query {
+	struct sockaddr_in from;
+	unsigned char bytes[512];
+	ssize_t len;
+};
+
+/* There is no such name. */
+static void answer(const struct server *server, struct query *q)
+{
+	q->bytes[2] |= 0x80;
+	q->bytes[3] = 0x83;
+	(void)sendto(server->fd, q->bytes, (size_t)q->len, 0, (struct sockaddr *)&q->from, sizeof(q->from));
+}
+
+static void *serve(void *arg)
+{
+	static struct query queries[512];
+	struct server *server = arg;
+	size_t n = 0;
+
+	while (!atomic_load(&server->stop)) {
+		struct pollfd ready = { .fd = server->fd, .events = POLLIN };
+		struct query *q = &queries[n];
+		socklen_t len = sizeof(q->from);
+
+		if (atomic_load(&server->speaks)) {
+			while (n > 0)
+				answer(server, &queries[--n]);
+			q = queries;
+		}
+		if (poll(&ready, 1, 10) != 1)
+			continue;
+		q->len = recvfrom(server->fd, q->bytes, sizeof(q->bytes), 0, (struct sockaddr *)&q->from, &len);
+		T_OK(q->len > 12 && n + 1 < sizeof(queries) / sizeof(queries[0]));
+		/* The first label: what its caller has made of its copy since is another matter. */
+		T_EQ(memcmp(q->bytes + 12, "\016nobody-answers", 15), 0);
+		n++;
+	}
+	return NULL;
+}
+
+static void server_start(struct server *server)
 {
 	struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	T_EQ(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
-	return fd;
+	*server = (struct server){ .fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) };
+	T_EQ(bind(server->fd, (struct sockaddr *)&name, sizeof(name)), 0);
+	T_EQ(pthread_create(&server->thread, NULL, serve, server), 0);
 }
 
 static int resolve_expired(void *arg)
@@ -179,9 +226,8 @@ static int without_answer(void *arg)
 {
 	spg_dial_opts opts = SPG_DIAL_OPTS_INIT;
 	spg_group *group = spg_group_new(0), *canceled = spg_group_new(0);
-	int64_t started = spg_now();
+	struct server *server = arg;
 
-	(void)arg;
 	for (int i = 0; i < 20; i++) {
 		T_EQ(spg_group_go(group, resolve_expired, NULL), 0);
 		T_EQ(spg_group_go(canceled, resolve_canceled, NULL), 0);
@@ -195,8 +241,7 @@ static int without_answer(void *arg)
 		SPG_TIMEOUT_SCOPE(10 * SPG_MS);
 		T_EQ(spg_listen("tcp", "nobody-answers.test:80", NULL), -ETIMEDOUT);
 	}
-	if (!t_sanitized())
-		T_OK(spg_now() - started < SILENCE_NS);
+	atomic_store(&server->speaks, true);
 	spg_group_free(group);
 	spg_group_free(canceled);
 	return 0;
@@ -204,15 +249,17 @@ static int without_answer(void *arg)
 
 START_TEST(a_silent_name_server_holds_nobody)
 {
-	int server;
+	struct server server;
 
 	if (!alone())
 		T_SKIP("only root may have a network of its own");
-	server = silent_server();
-	replace_file("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n");
+	server_start(&server);
+	replace_file("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:25 attempts:1\n");
 	replace_file("/etc/nsswitch.conf", "hosts: files dns\nservices: files\n");
-	t_run((unsigned)_i, without_answer, NULL);
-	close(server);
+	t_run((unsigned)_i, without_answer, &server);
+	atomic_store(&server.stop, true);
+	T_EQ(pthread_join(server.thread, NULL), 0);
+	close(server.fd);
 }
 END_TEST
 
