@@ -1,6 +1,6 @@
 """The rows of network, files and servers."""
 
-from twins import (BEST, LIMITS_ARE_SINGLE, NO_IO, RUNTIMES, TWINS, Group, Lane, Row, go, pthread, rust, spg)
+from twins import (BEST, LIMITS_ARE_SINGLE, NO_IO, OURS, RUNTIMES, TWINS, Group, Lane, Row, go, pthread, rust, spg)
 
 FS = {"may": "has no files of its own: a read would block the worker"}
 NO_DROP = {"may": "has no timer that can be dropped"}
@@ -72,6 +72,13 @@ def echo_group(conns, *names, quick=True):
                  without={twin: "echo64 has it" for twin in TWINS if names and twin not in names})
 
 
+def echo_shards_group(conns):
+    """The server where it likes on both CPUs, with as many shards and with more."""
+    return Group(f"echo{conns}_shards", tuple(
+        Lane(f"spg_{n}", ("{build}/echo", "127.0.0.1:0"), "", "echo", "", (("SPG_SHARDS", str(n)),))
+        for n in (2, 4, 8)), OURS, conns=conns, same_sum=False, quick=False)
+
+
 NO_HTTP = {twin: "httpd is compared with file servers: Go's, nginx, and itself with threads"
            for twin in (*RUNTIMES, "uring", "epoll")}
 
@@ -120,6 +127,8 @@ NET_GROUPS = (
     echo_group(64),
     echo_group(512, "go", "spg", "uring", quick=False),
     echo_group(5000, "go", "spg", "uring"),
+    echo_shards_group(64),
+    echo_shards_group(512),
     Group("accept_churn", echo_lanes(), conns=32, load="churn", same_sum=False),
     http_group("hello.txt", 64),
     http_group("hello.txt", 1000, quick=False),
@@ -186,6 +195,9 @@ NET_ROWS = (
         setting=AT_0),
     Row("echo, 64 connections, against a thread each", "echo64", "spg", "pthread", None, "cpu_ns_per_op",
         also=RATE, setting=AT_0),
+    *(Row(f"echo, {conns} connections, {n} shards against 2", f"echo{conns}_shards", f"spg_{n}", "spg_2", 1.10,
+          "cpu_ns_per_op", also=RATE, setting="server on both CPUs, load on CPU 1")
+      for conns in (64, 512) for n in (4, 8)),
     Row("short connections accepted: CPU each", "accept_churn", "spg", "go", 0.85, "cpu_ns_per_op", also=RATE,
         setting=AT_0 + ", 32 open"),
     Row("short connections accepted: CPU against the best", "accept_churn", "spg", BEST, 0.90, "cpu_ns_per_op",
