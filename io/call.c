@@ -24,6 +24,14 @@ int spg__io_fd(const struct io_uring_sqe *sqe)
 	return spg__likely(used && (sqe->flags & IOSQE_FIXED_FILE) == 0) ? sqe->fd : -1;
 }
 
+/* A fault: the kernel completes it with the errno. */
+static spg__noinline void refuse(struct io_uring_sqe *sqe, int err)
+{
+	io_uring_prep_nop(sqe);
+	sqe->rw_flags = SPG__NOP_INJECT_RESULT;
+	sqe->len = (unsigned)err;
+}
+
 static int on_ring(const struct io_uring_sqe *sqe, int64_t when_ns)
 {
 	struct spg__op op;
@@ -33,6 +41,9 @@ static int on_ring(const struct io_uring_sqe *sqe, int64_t when_ns)
 		return err;
 	spg__wait_until(&op.wait, when_ns);
 	*op.sqe = *sqe;
+	err = spg__fault(SPG__FAULT_FAIL);
+	if (spg__unlikely(err < 0))
+		refuse(op.sqe, err);
 	return spg__op_wait(&op);
 }
 
@@ -59,6 +70,22 @@ _Atomic uint16_t *spg__io_counts(void)
 	struct spg__shard *shard = spg__shard_self();
 
 	return shard != NULL && shard->current != NULL ? spg__ring_of(shard)->fd_inflight : spg__fdtab_foreign();
+}
+
+int spg__hold(struct spg__hold *hold, int fd, uint32_t word)
+{
+	/* Those of where we are now, wherever we go. */
+	*hold = (struct spg__hold){ .counts = spg__io_counts(), .word = word, .fd = fd };
+	return hold->counts != NULL ? spg__fdtab_enter_again(hold->counts, fd, word) : -ENOMEM;
+}
+
+int spg__unhold(const struct spg__hold *hold, int res)
+{
+	/* Our own count keeps the number: a step that found it closing was not begun. */
+	if (res == -EBADF && spg__fdtab_word(hold->fd) != hold->word)
+		res = -ECANCELED;
+	spg__fdtab_leave(hold->counts, hold->fd);
+	return res;
 }
 
 /* Waits out a time of its own. when_ns is for the caller's deadline. 0, or an error. */
@@ -134,7 +161,7 @@ static int wait_ready(const struct call *call, unsigned tries)
 	}
 	io_uring_prep_poll_add(&sqe, call->fd, call->events);
 	res = on_ring(&sqe, call->when_ns);
-	return res < 0 ? res : 0;
+	return res < 0 && res != -EAGAIN ? res : 0;
 }
 
 static int try_until_ready(const struct call *call, bool try_first, uint32_t word)
@@ -161,18 +188,10 @@ static int try_until_ready(const struct call *call, bool try_first, uint32_t wor
 /* What the ring did not finish. word: the descriptor's when the call began. */
 static spg__noinline int slow(const struct call *call, bool try_first, uint32_t word)
 {
-	/* Counted at the shard we are on now, wherever we go. */
-	_Atomic uint16_t *counts = spg__io_counts();
-	int res = spg__fdtab_enter_again(counts, call->fd, word);
+	struct spg__hold hold;
+	int res = spg__hold(&hold, call->fd, word);
 
-	if (res < 0)
-		return res;
-	res = try_until_ready(call, try_first, word);
-	/* Our own count keeps the number; an operation that found it closing was not begun. */
-	if (res == -EBADF && spg__fdtab_word(call->fd) != word)
-		res = -ECANCELED;
-	spg__fdtab_leave(counts, call->fd);
-	return res;
+	return res < 0 ? res : spg__unhold(&hold, try_until_ready(call, try_first, word));
 }
 
 /* Did the caller ask not to wait? Then its thread is not in danger either. */

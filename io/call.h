@@ -54,6 +54,22 @@ int spg__io_entry(void);
 /* The counts of calls in flight of whoever calls: its shard's, or the foreign threads'. NULL: no memory. */
 _Atomic uint16_t *spg__io_counts(void);
 
+/*
+ * A call of several steps: between two of them its descriptor is counted (F6), so that the
+ * number stays its own until it hears of a close. A step that waits for another descriptor
+ * holds nothing: it would keep the closer waiting.
+ */
+struct spg__hold {
+	_Atomic uint16_t *counts;
+	uint32_t word;
+	int fd;
+};
+
+/* word: the descriptor's when the call began. 0, -ECANCELED: closed since then, or -ENOMEM. */
+int spg__hold(struct spg__hold *hold, int fd, uint32_t word);
+/* Lets go. Returns the step's result: -ECANCELED for one that found the descriptor closing. */
+int spg__unhold(const struct spg__hold *hold, int res);
+
 static inline unsigned spg__io_len(size_t len)
 {
 	return len < SPG__IO_BYTES_MAX ? (unsigned)len : SPG__IO_BYTES_MAX;

@@ -74,56 +74,66 @@ static int splice_try(const struct io_uring_sqe *sqe, const struct ends *ends)
 	return res;
 }
 
-static int splice_wait(const struct io_uring_sqe *sqe, unsigned tries)
+/* Waits for one end; the other may be closed meanwhile. */
+static int end_ready(int fd, uint32_t word, unsigned events)
 {
-	int res = spg__io_ready(sqe->splice_fd_in, POLLIN);
+	struct spg__hold hold;
+	int res = spg__hold(&hold, fd, word);
+
+	return res < 0 ? res : spg__unhold(&hold, spg__io_ready(fd, events));
+}
+
+static int splice_wait(const struct ends *ends, unsigned tries)
+{
+	int res = end_ready(ends->in, ends->word_in, POLLIN);
 
 	if (res >= 0)
-		res = spg__io_ready(sqe->fd, POLLOUT);
+		res = end_ready(ends->out, ends->word_out, POLLOUT);
 	if (res >= 0 && tries >= 8)
 		res = spg__io_pause(tries - 8);
 	return res;
 }
 
-static int splice_sqe(struct io_uring_sqe *sqe)
+static struct ends ends_of(int in, int out)
+{
+	return (struct ends){ .in = in, .out = out, .word_in = spg__fdtab_word(in), .word_out = spg__fdtab_word(out) };
+}
+
+static int splice_sqe(struct io_uring_sqe *sqe, const struct ends *ends)
 {
 	bool dont_wait = (sqe->splice_flags & SPLICE_F_NONBLOCK) != 0;
-	struct ends ends = {
-		.in = sqe->splice_fd_in, .word_in = spg__fdtab_word(sqe->splice_fd_in),
-		.out = sqe->fd, .word_out = spg__fdtab_word(sqe->fd),
-	};
 	int res = spg__io_entry();
 
 	if (res < 0)
 		return res;
-	if ((ends.word_in & 1) || (ends.word_out & 1))
+	if ((ends->word_in & 1) || (ends->word_out & 1))
 		return -EBADF;
 	sqe->splice_flags |= SPLICE_F_NONBLOCK;
 	/* A socket as a source may not heed the flag. */
-	if (!dont_wait && spg__fdkind_now(sqe->splice_fd_in) == SPG__FDKIND_SOCKET)
-		res = spg__io_ready(sqe->splice_fd_in, POLLIN);
+	if (!dont_wait && spg__fdkind_now(ends->in) == SPG__FDKIND_SOCKET)
+		res = end_ready(ends->in, ends->word_in, POLLIN);
 	for (unsigned tries = 0; res >= 0; tries++) {
-		res = splice_try(sqe, &ends);
+		res = splice_try(sqe, ends);
 		if (res != -EAGAIN || dont_wait)
 			return res;
-		res = splice_wait(sqe, tries);
+		res = splice_wait(ends, tries);
 	}
 	return res;
 }
 
-ssize_t spg_splice(int fd_in, off_t *off_in, int fd_out, off_t *off_out, size_t len, unsigned flags)
+static ssize_t splice_ends(const struct ends *ends, off_t *off_in, off_t *off_out, size_t len, unsigned flags)
 {
 	struct io_uring_sqe sqe;
 	int res;
 
-	spg__io_prep(&sqe, IORING_OP_SPLICE, fd_out, NULL, spg__io_len(len),
+	spg__io_prep(&sqe, IORING_OP_SPLICE, ends->out, NULL, spg__io_len(len),
 		     off_out != NULL ? (uint64_t)*off_out : SPG__OFF_CURRENT);
 	sqe.splice_off_in = off_in != NULL ? (uint64_t)*off_in : SPG__OFF_CURRENT;
-	sqe.splice_fd_in = fd_in;
+	sqe.splice_fd_in = ends->in;
 	sqe.splice_flags = flags;
 	if ((off_in != NULL && *off_in < 0) || (off_out != NULL && *off_out < 0))
 		return -EINVAL;
-	res = splice_sqe(&sqe);
+	res = splice_sqe(&sqe, ends);
 	if (res > 0 && off_in != NULL)
 		*off_in += res;
 	if (res > 0 && off_out != NULL)
@@ -131,19 +141,33 @@ ssize_t spg_splice(int fd_in, off_t *off_in, int fd_out, off_t *off_out, size_t 
 	return res;
 }
 
-ssize_t spg_tee(int fd_in, int fd_out, size_t len, unsigned flags)
+ssize_t spg_splice(int fd_in, off_t *off_in, int fd_out, off_t *off_out, size_t len, unsigned flags)
+{
+	struct ends ends = ends_of(fd_in, fd_out);
+
+	return splice_ends(&ends, off_in, off_out, len, flags);
+}
+
+static ssize_t tee_ends(const struct ends *ends, size_t len, unsigned flags)
 {
 	struct io_uring_sqe sqe;
 
-	spg__io_prep(&sqe, IORING_OP_TEE, fd_out, NULL, spg__io_len(len), 0);
-	sqe.splice_fd_in = fd_in;
+	spg__io_prep(&sqe, IORING_OP_TEE, ends->out, NULL, spg__io_len(len), 0);
+	sqe.splice_fd_in = ends->in;
 	sqe.splice_flags = flags;
-	return splice_sqe(&sqe);
+	return splice_sqe(&sqe, ends);
+}
+
+ssize_t spg_tee(int fd_in, int fd_out, size_t len, unsigned flags)
+{
+	struct ends ends = ends_of(fd_in, fd_out);
+
+	return tee_ends(&ends, len, flags);
 }
 
 /* Where bytes come from and go to; off NULL: the descriptor's own position. */
 struct transfer {
-	int out, in;
+	struct ends ends;
 	off_t *off;
 	size_t left, moved;
 	/* S_IFMT of both. */
@@ -160,7 +184,7 @@ static mode_t type_of(int fd)
 static struct transfer transfer(int out, int in, off_t *off, size_t n)
 {
 	return (struct transfer){
-		.out = out, .in = in, .off = off, .left = n < SSIZE_MAX ? n : SSIZE_MAX,
+		.ends = ends_of(in, out), .off = off, .left = n < SSIZE_MAX ? n : SSIZE_MAX,
 		.out_type = type_of(out), .in_type = type_of(in),
 	};
 }
@@ -176,24 +200,43 @@ static void moved(struct transfer *t, size_t n)
 /* Read and not delivered: a file's position goes back; a device's bytes are lost. */
 static void give_back(const struct transfer *t, size_t n)
 {
-	if (t->off == NULL && n > 0)
-		(void)lseek(t->in, -(off_t)n, SEEK_CUR);
+	struct spg__hold hold;
+
+	if (t->off != NULL || n == 0 || spg__hold(&hold, t->ends.in, t->ends.word_in) < 0)
+		return;
+	(void)lseek(t->ends.in, -(off_t)n, SEEK_CUR);
+	spg__unhold(&hold, 0);
+}
+
+static ssize_t fetch(const struct transfer *t, char *buf, size_t n)
+{
+	int in = t->ends.in, res;
+	struct spg__hold hold;
+
+	res = spg__hold(&hold, in, t->ends.word_in);
+	if (res < 0)
+		return res;
+	return spg__unhold(&hold, (int)(t->off != NULL ? spg_pread(in, buf, n, *t->off) : spg_read(in, buf, n)));
 }
 
 /* Writes n bytes, or as many as go before *err. */
 static size_t deliver(const struct transfer *t, const char *buf, size_t n, int *err)
 {
+	struct spg__hold hold;
 	size_t done = 0;
 
-	while (done < n) {
-		ssize_t put = spg_write(t->out, buf + done, n - done);
+	*err = spg__hold(&hold, t->ends.out, t->ends.word_out);
+	if (*err < 0)
+		return 0;
+	while (done < n && *err == 0) {
+		ssize_t put = spg_write(t->ends.out, buf + done, n - done);
 
-		if (put <= 0) {
+		if (put <= 0)
 			*err = put < 0 ? (int)put : -EIO;
-			break;
-		}
-		done += (size_t)put;
+		else
+			done += (size_t)put;
 	}
+	*err = spg__unhold(&hold, *err);
 	return done;
 }
 
@@ -208,7 +251,7 @@ static int by_buffer(struct transfer *t)
 		return -ENOMEM;
 	while (t->left > 0 && err == 0) {
 		size_t want = t->left < size ? t->left : size, done;
-		ssize_t got = t->off != NULL ? spg_pread(t->in, buf, want, *t->off) : spg_read(t->in, buf, want);
+		ssize_t got = fetch(t, buf, want);
 
 		if (got <= 0) {
 			err = (int)got;
@@ -227,13 +270,16 @@ static ssize_t pipe_round(struct transfer *t, const int pipe_fds[2])
 {
 	size_t want = t->left < PIPE_BYTES ? t->left : PIPE_BYTES, done = 0;
 	off_t from = t->off != NULL ? *t->off : 0;
-	ssize_t got = spg_splice(t->in, t->off != NULL ? &from : NULL, pipe_fds[1], NULL, want, SPLICE_F_MOVE);
-	ssize_t put = 0;
+	struct ends fill = ends_of(t->ends.in, pipe_fds[1]), empty = ends_of(pipe_fds[0], t->ends.out);
+	ssize_t put = 0, got;
 
+	fill.word_in = t->ends.word_in;
+	empty.word_out = t->ends.word_out;
+	got = splice_ends(&fill, t->off != NULL ? &from : NULL, NULL, want, SPLICE_F_MOVE);
 	if (got <= 0)
 		return got;
 	while (done < (size_t)got) {
-		put = spg_splice(pipe_fds[0], NULL, t->out, NULL, (size_t)got - done, SPLICE_F_MOVE);
+		put = splice_ends(&empty, NULL, NULL, (size_t)got - done, SPLICE_F_MOVE);
 		if (put <= 0)
 			break;
 		done += (size_t)put;
@@ -270,7 +316,7 @@ static int by_splice(struct transfer *t)
 	do {
 		off_t from = t->off != NULL ? *t->off : 0;
 
-		n = spg_splice(t->in, t->off != NULL ? &from : NULL, t->out, NULL, t->left, SPLICE_F_MOVE);
+		n = splice_ends(&t->ends, t->off != NULL ? &from : NULL, NULL, t->left, SPLICE_F_MOVE);
 		if (n > 0)
 			moved(t, (size_t)n);
 	} while (n > 0 && t->left > 0);
@@ -287,7 +333,7 @@ struct look {
 
 static int look_begin(struct look *look, const struct transfer *t)
 {
-	*look = (struct look){ .in = t->in, .word = spg__fdtab_word(t->in), .copy = { -1, -1 } };
+	*look = (struct look){ .in = t->ends.in, .word = t->ends.word_in, .copy = { -1, -1 } };
 	if (t->in_type == S_IFIFO && pipe2(look->copy, O_CLOEXEC) < 0)
 		return -errno;
 	return 0;
@@ -303,11 +349,16 @@ static void look_end(const struct look *look)
 
 static ssize_t look_at(const struct look *look, char *buf, size_t size)
 {
+	struct ends ends = ends_of(look->in, look->copy[1]);
+	struct spg__hold hold;
 	ssize_t n;
 
-	if (look->copy[0] < 0)
-		return spg_recv(look->in, buf, size, MSG_PEEK);
-	n = spg_tee(look->in, look->copy[1], size, 0);
+	ends.word_in = look->word;
+	if (look->copy[0] < 0) {
+		n = spg__hold(&hold, look->in, look->word);
+		return n < 0 ? n : spg__unhold(&hold, (int)spg_recv(look->in, buf, size, MSG_PEEK));
+	}
+	n = tee_ends(&ends, size, 0);
 	if (n > 0)
 		SPG_CHECK(read(look->copy[0], buf, (size_t)n) == n); /* ours alone: it is there */
 	return n;
@@ -316,11 +367,11 @@ static ssize_t look_at(const struct look *look, char *buf, size_t size)
 /* Takes n bytes that were looked at and delivered, over those in buf: they are there, so it does not wait. */
 static void look_take(const struct look *look, char *buf, size_t n)
 {
-	_Atomic uint16_t *counts = spg__io_counts();
+	struct spg__hold hold;
 	struct io_uring_sqe sqe;
 	int got = 1;
 
-	if (counts == NULL || spg__fdtab_enter_again(counts, look->in, look->word) < 0)
+	if (spg__hold(&hold, look->in, look->word) < 0)
 		return; /* closed meanwhile */
 	while (n > 0 && got > 0) {
 		bool socket = look->copy[0] < 0;
@@ -332,7 +383,7 @@ static void look_take(const struct look *look, char *buf, size_t n)
 		got = spg__perform(&sqe, true);
 		n -= got > 0 ? (size_t)got : 0;
 	}
-	spg__fdtab_leave(counts, look->in);
+	spg__unhold(&hold, 0);
 }
 
 static int by_look(struct transfer *t)
@@ -368,7 +419,7 @@ static bool is_stream_socket(const struct transfer *t)
 	int type = 0;
 	socklen_t len = sizeof(type);
 
-	return t->in_type == S_IFSOCK && getsockopt(t->in, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	return t->in_type == S_IFSOCK && getsockopt(t->ends.in, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
 	       type == SOCK_STREAM;
 }
 
@@ -430,14 +481,29 @@ static void copy_range(void *arg)
 		range->res = -errno;
 }
 
+/* One piece, with both held: files do not wait for each other. */
+static int range_once(struct range *range, const struct ends *ends)
+{
+	struct spg__hold in, out;
+	int err = spg__hold(&in, ends->in, ends->word_in);
+
+	if (err < 0)
+		return err;
+	err = spg__hold(&out, ends->out, ends->word_out);
+	if (err == 0)
+		err = spg__unhold(&out, spg__offload(copy_range, range));
+	return spg__unhold(&in, err);
+}
+
 static int by_range(struct transfer *t)
 {
-	struct range range = { .out = t->out, .in = t->in };
+	struct range range = { .out = t->ends.out, .in = t->ends.in };
 	int err;
 
 	do {
 		range.len = t->left < RANGE_BYTES ? t->left : RANGE_BYTES;
-		err = spg__offload(copy_range, &range);
+		range.res = 0;
+		err = range_once(&range, &t->ends);
 		if (err == 0 && range.res > 0)
 			moved(t, (size_t)range.res);
 	} while (err == 0 && range.res > 0 && t->left > 0);

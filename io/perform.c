@@ -10,6 +10,8 @@
 #include "io/call.h"
 #include "io/fdkind.h"
 
+#include "coro/fault.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -302,6 +304,10 @@ static int perform_file(const struct io_uring_sqe *sqe)
 
 int spg__perform(const struct io_uring_sqe *sqe, bool nonblocking)
 {
+	int err = spg__fault(SPG__FAULT_FAIL);
+
+	if (spg__unlikely(err < 0))
+		return err;
 	/* Registered files and provided buffers are the ring's. */
 	if (sqe->flags & (IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT))
 		return -EOPNOTSUPP;

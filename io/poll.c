@@ -59,6 +59,14 @@ static int epoll_now(int epfd, struct epoll_event *events, int events_max, uint3
 	return res;
 }
 
+static int epoll_ready(int epfd, int64_t when_ns, uint32_t word)
+{
+	struct spg__hold hold;
+	int res = spg__hold(&hold, epfd, word);
+
+	return res < 0 ? res : spg__unhold(&hold, poll_until(epfd, POLLIN, when_ns));
+}
+
 int spg_epoll_wait(int epfd, struct epoll_event *events, int events_max, int timeout_ms)
 {
 	int64_t when_ns = timeout_ms < 0 ? SPG__NEVER :
@@ -75,7 +83,7 @@ int spg_epoll_wait(int epfd, struct epoll_event *events, int events_max, int tim
 		res = epoll_now(epfd, events, events_max, word);
 		if (res != 0 || timeout_ms == 0)
 			return res;
-		res = poll_until(epfd, POLLIN, when_ns);
+		res = epoll_ready(epfd, when_ns, word);
 		if (res <= 0)
 			return res;
 	}

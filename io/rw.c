@@ -6,6 +6,7 @@
 
 #include "coro/fault.h"
 #include "io/fdkind.h"
+#include "io/fdtab.h"
 
 #include <spg/io.h>
 
@@ -129,34 +130,63 @@ ssize_t spg_pwritev(int fd, const struct iovec *iov, int count, off_t offset)
 	return at_offset(IORING_OP_WRITEV, fd, iov, count, offset, POLLOUT);
 }
 
+/* From *done on, one read after the other. 0: all, or the end. */
+static int read_rest(int fd, char *buf, size_t n, size_t *done)
+{
+	while (*done < n) {
+		ssize_t got = spg_read(fd, buf + *done, n - *done);
+
+		if (got <= 0)
+			return (int)got;
+		*done += (size_t)got;
+	}
+	return 0;
+}
+
 ssize_t spg_read_full(int fd, void *buf, size_t n)
 {
-	size_t done = 0;
+	uint32_t word = spg__fdtab_word(fd);
+	ssize_t got = n > 0 ? spg_read(fd, buf, n) : 0;
+	struct spg__hold hold;
+	size_t done;
+	int err;
 
-	while (done < n) {
-		ssize_t got = spg_read(fd, (char *)buf + done, n - done);
+	if (spg__likely(got <= 0 || (size_t)got == n))
+		return got;
+	done = (size_t)got;
+	err = spg__hold(&hold, fd, word);
+	if (err == 0)
+		err = spg__unhold(&hold, read_rest(fd, buf, n, &done));
+	return err < 0 ? err : (ssize_t)done;
+}
 
-		if (got < 0)
-			return got;
-		if (got == 0)
-			break;
-		done += (size_t)got;
+static int write_rest(int fd, const char *buf, size_t n, size_t *done)
+{
+	while (*done < n) {
+		ssize_t put = spg_write(fd, buf + *done, n - *done);
+
+		if (put < 0)
+			return (int)put;
+		if (put == 0)
+			return -EIO; /* a device that takes nothing and says nothing */
+		*done += (size_t)put;
 	}
-	return (ssize_t)done;
+	return 0;
 }
 
 ssize_t spg_write_all(int fd, const void *buf, size_t n)
 {
-	size_t done = 0;
+	uint32_t word = spg__fdtab_word(fd);
+	ssize_t put = n > 0 ? spg_write(fd, buf, n) : 0;
+	struct spg__hold hold;
+	size_t done;
+	int err;
 
-	while (done < n) {
-		ssize_t put = spg_write(fd, (const char *)buf + done, n - done);
-
-		if (put < 0)
-			return put;
-		if (put == 0)
-			return -EIO; /* a device that takes nothing and says nothing */
-		done += (size_t)put;
-	}
-	return (ssize_t)done;
+	if (spg__likely(put < 0 || (size_t)put == n))
+		return put;
+	done = (size_t)put;
+	err = spg__hold(&hold, fd, word);
+	if (err == 0)
+		err = spg__unhold(&hold, write_rest(fd, buf, n, &done));
+	return err < 0 ? err : (ssize_t)done;
 }

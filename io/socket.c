@@ -47,16 +47,21 @@ static bool waits_for_all(int fd, int flags)
 
 ssize_t spg_recv(int fd, void *buf, size_t len, int flags)
 {
+	uint32_t word = spg__unlikely((flags & MSG_WAITALL) != 0) ? spg__fdtab_word(fd) : 0;
 	ssize_t got = recv_once(fd, buf, len, flags);
+	struct spg__hold hold;
 	size_t done;
 
-	if (spg__likely((flags & MSG_WAITALL) == 0) || got <= 0 || (size_t)got == len || !waits_for_all(fd, flags))
+	if (spg__likely((flags & MSG_WAITALL) == 0) || got <= 0 || (size_t)got == len)
 		return got;
-	for (done = (size_t)got; done < len; done += (size_t)got) {
-		got = recv_once(fd, (char *)buf + done, len - done, flags);
-		if (got <= 0)
-			break;
+	done = (size_t)got;
+	if (spg__hold(&hold, fd, word) < 0)
+		return got;
+	if (waits_for_all(fd, flags)) {
+		for (; done < len && got > 0; done += got > 0 ? (size_t)got : 0)
+			got = recv_once(fd, (char *)buf + done, len - done, flags);
 	}
+	spg__unhold(&hold, 0);
 	return (ssize_t)done;
 }
 
@@ -130,37 +135,44 @@ int spg_accept(int fd, struct sockaddr *addr, socklen_t *addr_len)
 }
 
 /* The handshake goes on by itself: its end makes the socket writable. */
-static int await_handshake(int fd, uint32_t word)
+static int await_handshake(int fd)
 {
 	int err = spg__io_ready(fd, POLLOUT), value = 0;
 	socklen_t len = sizeof(value);
 
 	if (err < 0)
 		return err;
-	if (spg__fdtab_word(fd) != word)
-		return -ECANCELED;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &len) < 0)
 		return -errno;
 	return -value;
+}
+
+/* The second call finds it done, and the socket knows that it is connected. */
+static int finish_connect(const struct io_uring_sqe *sqe)
+{
+	int err;
+
+	do {
+		err = await_handshake(sqe->fd);
+		if (err == 0)
+			err = spg__io(sqe, POLLOUT);
+	} while (err == -EINPROGRESS || err == -EALREADY);
+	return err == -EISCONN ? 0 : err;
 }
 
 int spg_connect(int fd, const struct sockaddr *addr, socklen_t addr_len)
 {
 	struct io_uring_sqe sqe;
 	uint32_t word = spg__fdtab_word(fd);
+	struct spg__hold hold;
 	int err;
 
 	spg__io_prep(&sqe, IORING_OP_CONNECT, fd, addr, 0, addr_len);
 	err = spg__io(&sqe, POLLOUT);
 	if (err != -EINPROGRESS)
 		return err;
-	/* The second call finds it done, and the socket knows that it is connected. */
-	do {
-		err = await_handshake(fd, word);
-		if (err == 0)
-			err = spg__io(&sqe, POLLOUT);
-	} while (err == -EINPROGRESS || err == -EALREADY);
-	return err == -EISCONN ? 0 : err;
+	err = spg__hold(&hold, fd, word);
+	return err < 0 ? err : spg__unhold(&hold, finish_connect(&sqe));
 }
 
 int spg_shutdown(int fd, int how)

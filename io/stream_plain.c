@@ -83,26 +83,10 @@ static int recv_once(struct spg_stream *s, struct spg__buf **out)
 	return 0;
 }
 
-/* Counted on the descriptor meanwhile (T9). */
-static int enter(const struct spg_stream *s, _Atomic uint16_t **counts)
-{
-	*counts = spg__io_counts();
-	return *counts == NULL ? -ENOMEM : spg__fdtab_enter_again(*counts, s->fd, s->word);
-}
-
-static int leave(const struct spg_stream *s, _Atomic uint16_t *counts, int res)
-{
-	/* Our own count kept the number; an operation that found it closing was not begun. */
-	if (res == -EBADF && spg__fdtab_word(s->fd) != s->word)
-		res = -ECANCELED;
-	spg__fdtab_leave(counts, s->fd);
-	return res;
-}
-
 int spg__stream_plain(struct spg_stream *s, struct spg__buf **out)
 {
-	_Atomic uint16_t *counts = NULL;
-	int res = enter(s, &counts);
+	struct spg__hold hold;
+	int res = spg__hold(&hold, s->fd, s->word); /* T9 */
 
 	if (res < 0)
 		return res;
@@ -110,7 +94,7 @@ int spg__stream_plain(struct spg_stream *s, struct spg__buf **out)
 	do
 		res = recv_once(s, out);
 	while (res == -EAGAIN);
-	return leave(s, counts, res);
+	return spg__unhold(&hold, res);
 }
 
 static uint32_t segment_bytes(struct io_uring_recvmsg_out *head)
@@ -197,16 +181,16 @@ static int send_datagram(const struct spg_stream *s, const struct iovec *iov, in
 
 int spg_stream_send_all(spg_stream *s, const struct iovec *iov, int n)
 {
-	_Atomic uint16_t *counts = NULL;
+	struct spg__hold hold;
 	int res;
 
 	if (s == NULL || n < 0 || (iov == NULL && n > 0) || (s->datagrams && n > IOV_MAX))
 		return -EINVAL;
 	res = spg__io_entry();
 	if (res == 0)
-		res = enter(s, &counts);
+		res = spg__hold(&hold, s->fd, s->word); /* T9 */
 	if (res < 0)
 		return res;
 	res = s->datagrams ? send_datagram(s, iov, n) : send_stream(s, iov, n);
-	return leave(s, counts, res);
+	return spg__unhold(&hold, res);
 }

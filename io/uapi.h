@@ -32,4 +32,7 @@
 /* Linux 6.4. */
 #define SPG__TIMEOUT_MULTISHOT (1u << 6)
 
+/* Of a no-op, Linux 6.10: sqe->len is its result. */
+#define SPG__NOP_INJECT_RESULT (1u << 0)
+
 #endif

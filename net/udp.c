@@ -1,4 +1,5 @@
 #include "io/call.h"
+#include "io/fdtab.h"
 
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -65,23 +66,38 @@ static ssize_t send_part(const struct burst *b, bool *cut)
 	return spg_sendto(b->fd, b->buf, one, 0, b->addr, b->addr_len);
 }
 
+/* What is left of the burst afterwards was not sent. 0, or the error of the first part that was not. */
+static int send_burst(struct burst *b)
+{
+	bool cut = true;
+
+	do {
+		ssize_t sent = send_part(b, &cut);
+
+		if (sent < 0)
+			return (int)sent;
+		b->buf += sent;
+		b->len -= (size_t)sent;
+	} while (b->len > 0);
+	return 0;
+}
+
 ssize_t spg_udp_send_segments(int fd, const void *buf, size_t len, size_t segment_len,
 			      const struct sockaddr *addr, socklen_t addr_len)
 {
 	struct burst b = {
 		.fd = fd, .buf = buf, .len = len, .segment_len = segment_len, .addr = addr, .addr_len = addr_len
 	};
-	bool cut = true;
+	uint32_t word = spg__fdtab_word(fd);
+	struct spg__hold hold;
+	int err;
 
 	if ((buf == NULL && len > 0) || segment_len == 0 || segment_len > UINT16_MAX)
 		return -EINVAL;
-	do {
-		ssize_t sent = send_part(&b, &cut);
-
-		if (sent < 0)
-			return b.len < len ? (ssize_t)(len - b.len) : sent;
-		b.buf += sent;
-		b.len -= (size_t)sent;
-	} while (b.len > 0);
-	return (ssize_t)len;
+	if (word & 1)
+		return -EBADF;
+	err = spg__hold(&hold, fd, word);
+	if (err == 0)
+		err = spg__unhold(&hold, send_burst(&b));
+	return err < 0 && b.len == len ? err : (ssize_t)(len - b.len);
 }

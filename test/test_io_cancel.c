@@ -269,16 +269,24 @@ static void reuse_round(struct reuse *reuse, bool nonblocking, bool wait_for_hit
 	close(fds[1]);
 }
 
+/* SPG_TEST_ROUNDS: how many; for long runs by hand. 0: two seconds. */
+static uint64_t rounds_wanted(void)
+{
+	const char *text = getenv("SPG_TEST_ROUNDS");
+
+	return text != NULL ? strtoull(text, NULL, 0) : 0;
+}
+
 static int reuse_main(void *arg)
 {
 	struct reuse reuse = { .number = -1, .armed = -1 };
+	uint64_t wanted = rounds_wanted(), rounds = 0;
 	int64_t end = spg_now() + 2 * SPG_SEC;
 	pthread_t thread;
-	uint64_t rounds = 0;
 
 	(void)arg;
 	T_EQ(pthread_create(&thread, NULL, open_always, &reuse), 0);
-	for (; spg_now() < end; rounds++)
+	for (; wanted > 0 ? rounds < wanted : spg_now() < end; rounds++)
 		reuse_round(&reuse, rounds & 1, rounds % 4 == 0);
 	atomic_store(&reuse.stop, true);
 	T_EQ(pthread_join(thread, NULL), 0);
@@ -288,93 +296,9 @@ static int reuse_main(void *arg)
 	return 0;
 }
 
-START_TEST(close_never_touches_the_next_owner_s_number)
+START_TEST(stress_close_never_touches_the_next_owner_s_number)
 {
 	t_run((unsigned)_i, reuse_main, NULL);
-}
-END_TEST
-
-/* Goal: no byte is lost when deadlines and data race: sent = received + left. */
-struct account {
-	int fds[2];
-	size_t sent, received;
-	uint64_t random;
-	_Atomic bool stop;
-};
-
-static int account_send(void *arg)
-{
-	struct account *a = arg;
-	static const char chunk[256];
-
-	while (!atomic_load(&a->stop)) {
-		size_t want = 1 + t_random(&a->random) % sizeof(chunk);
-		ssize_t n;
-
-		SPG_TIMEOUT_SCOPE((int64_t)(t_random(&a->random) % 40) * SPG_US);
-		n = spg_write(a->fds[1], chunk, want);
-		T_OK(n > 0 || n == -ETIMEDOUT);
-		if (n > 0)
-			a->sent += (size_t)n;
-		if (t_random(&a->random) % 8 == 0)
-			spg_yield();
-	}
-	return 0;
-}
-
-static void account_receive(struct account *a, uint64_t *random, size_t races)
-{
-	char buf[512];
-
-	for (size_t i = 0; i < races; i++) {
-		ssize_t n;
-
-		SPG_TIMEOUT_SCOPE((int64_t)(t_random(random) % 40) * SPG_US);
-		n = spg_read(a->fds[0], buf, 1 + t_random(random) % sizeof(buf));
-		T_OK(n > 0 || n == -ETIMEDOUT);
-		if (n > 0)
-			a->received += (size_t)n;
-	}
-}
-
-/* SPG_TEST_RACES: how many; for long runs by hand. */
-static size_t races_wanted(void)
-{
-	const char *text = getenv("SPG_TEST_RACES");
-
-	if (text != NULL)
-		return strtoull(text, NULL, 0);
-	return t_sanitized() ? 2000 : 20000;
-}
-
-static int account_main(void *arg)
-{
-	uint64_t seed = t_seed(), random = seed;
-	struct account a = { .random = seed ^ 0x5555 };
-	spg_group *group = spg_group_new(0);
-	size_t left = 0;
-	char buf[4096];
-	ssize_t n;
-
-	(void)arg;
-	streams(a.fds, false);
-	T_EQ(spg_group_go(group, account_send, &a), 0);
-	account_receive(&a, &random, races_wanted());
-	atomic_store(&a.stop, true);
-	T_EQ(spg_group_wait(group), 0);
-	spg_group_free(group);
-	while ((n = recv(a.fds[0], buf, sizeof(buf), MSG_DONTWAIT)) > 0)
-		left += (size_t)n;
-	T_EQ(a.sent, a.received + left);
-	T_OK(a.received > 0);
-	close(a.fds[0]);
-	close(a.fds[1]);
-	return 0;
-}
-
-START_TEST(prop_no_byte_is_lost_between_deadlines_and_data)
-{
-	t_run((unsigned)_i, account_main, NULL);
 }
 END_TEST
 
@@ -620,8 +544,7 @@ END_TEST
 
 T_MAIN(T_SHARDS(a_canceled_read_leaves_the_stack_alone), T_SHARDS(close_wakes_every_call_in_flight),
        T_SHARDS(close_by_a_foreign_thread_wakes_every_call), T_TEST(close_wakes_threads_without_a_runtime),
-       T_SHARDS(close_never_touches_the_next_owner_s_number),
-       T_SHARDS(prop_no_byte_is_lost_between_deadlines_and_data),
+       T_SHARDS(stress_close_never_touches_the_next_owner_s_number),
        T_SHARDS(a_deadline_and_data_at_once_report_one_truth),
        T_TEST(a_deadline_and_data_at_once_on_a_foreign_thread), T_SHARDS(ten_thousand_are_canceled_at_once),
        T_SHARDS(stress_cancels_closes_and_resets))

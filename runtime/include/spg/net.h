@@ -131,8 +131,10 @@ SPG_API int spg_dial(const char *network, const char *address, const spg_dial_op
  *   -ETIMEDOUT  the context's deadline passed first
  *   -ENOMEM     no memory
  *   other       the errno of a system call that failed
- * Cancellation: yes. Threads: any; a coroutine parks and may resume on another thread.
- * Allocates: the list. Source: getaddrinfo(3), RFC 3493. Since: 0.1.
+ * Cancellation: yes, at once: libc's look-up cannot be ended, and goes on without its caller, with
+ * copies of the arguments; the runtime's end waits for it. Threads: any; a coroutine parks and may
+ * resume on another thread; without a runtime a look-up is not interrupted. Allocates: the list,
+ * and while it looks up a copy of the arguments. Source: getaddrinfo(3), RFC 3493. Since: 0.1.
  */
 SPG_API int spg_resolve(const char *host, const char *service, const struct addrinfo *hints,
 			struct addrinfo **out);
