@@ -421,13 +421,18 @@ static void ring_surface(struct spg__shard *shard)
 {
 	struct spg__ring *ring = shard->ring;
 	unsigned n;
+	long taken;
 
 	if (ring == NULL)
 		return;
 	n = *ring->uring.sq.ktail - io_uring_smp_load_acquire(ring->uring.sq.khead);
 	/* The polling thread is woken whether it sleeps or not. */
-	syscall(SYS_io_uring_enter, ring->enter_fd, n, 0,
-		IORING_ENTER_GETEVENTS | ring->enter_flags | (ring->sqpoll ? IORING_ENTER_SQ_WAKEUP : 0), NULL, 0);
+	taken = syscall(SYS_io_uring_enter, ring->enter_fd, n, 0,
+			IORING_ENTER_GETEVENTS | ring->enter_flags | (ring->sqpoll ? IORING_ENTER_SQ_WAKEUP : 0), NULL,
+			0);
+	spg__count(&shard->surfaced_enters);
+	if (!ring->sqpoll && taken > 0) /* else counted by the tail (N6) */
+		spg__count_add(&shard->surfaced_sqes, (uint64_t)taken);
 }
 
 static bool ring_holds(struct spg__shard *shard)

@@ -114,6 +114,8 @@ struct spg__shard {
 	struct spg__runq runq;
 	struct spg__timers timers;
 	alignas(SPG__CACHELINE) struct spg__counters counters;
+	/* Of enters and sqes the kick's part: its handler may interrupt an addition to those. */
+	_Atomic uint64_t surfaced_enters, surfaced_sqes;
 };
 
 struct spg__sched_conf {
