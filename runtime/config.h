@@ -19,6 +19,9 @@ int spg__config_check(const spg_config *cfg);
 /* The shards that will run: cfg->shards, or one per CPU of the affinity mask (and of cfg->cpus). */
 unsigned spg__config_shards(const spg_config *cfg);
 
+/* sqpoll_idle_ms, or what a CPU for the polling threads implies. 0: there are none. */
+unsigned spg__config_sqpoll_idle_ms(const spg_config *cfg);
+
 /* What SPG_DEBUG asks for. */
 struct spg__debug {
 	int64_t schedtrace_ns; /* 0: no */
