@@ -45,6 +45,7 @@
 #include "coro/lock.h"
 #include "sched/poller.h"
 #include "sched/runq.h"
+#include "sched/spin.h"
 #include "sched/stats.h"
 #include "sched/timer.h"
 
@@ -81,7 +82,7 @@ struct spg__shard {
 	struct spg__stack_cache stacks;
 	uint64_t ids_next, ids_end;
 	uint64_t random;
-	unsigned spin_misses;
+	struct spg__spin spin;
 	/* Steal back-off: no attempt before this time; doubles while attempts fail. */
 	int64_t steal_after_ns, steal_backoff_ns;
 	/* Attempts in a row that found nothing. */
