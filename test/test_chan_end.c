@@ -1,6 +1,8 @@
 /* Channels: how waits end early, who closes first, and who lets go last. */
 #include "chan_look.h"
 
+#include <semaphore.h>
+
 struct ended {
 	spg_chan *c;
 	spg_ctx *ctx;
@@ -157,7 +159,7 @@ struct race {
 	spg_ctx *ctx;
 	int err;
 	long value;
-	char *large;
+	char *large; /* the waiter's element, where it is not value */
 	unsigned wait_spins;
 };
 
@@ -167,7 +169,9 @@ static void race_recv(void *arg)
 	spg_ctx *previous = spg_ctx_enter(r->ctx);
 
 	r->value = -1;
-	r->err = spg_chan_recv(r->c, &r->value);
+	r->err = spg_chan_recv(r->c, r->large != NULL ? (void *)r->large : &r->value);
+	if (r->large != NULL && r->err == 0)
+		memcpy(&r->value, r->large, sizeof(r->value));
 	spg_ctx_leave(previous);
 }
 
@@ -177,7 +181,9 @@ static void race_send(void *arg)
 	spg_ctx *previous = spg_ctx_enter(r->ctx);
 	long v = 9;
 
-	r->err = spg_chan_send(r->c, &v);
+	if (r->large != NULL)
+		memcpy(r->large, &v, sizeof(v));
+	r->err = spg_chan_send(r->c, r->large != NULL ? (void *)r->large : &v);
 	spg_ctx_leave(previous);
 }
 
@@ -190,29 +196,95 @@ static void race_cancel(void *arg)
 	spg_ctx_cancel(r->ctx);
 }
 
+/*
+ * A foreign thread that is always at hand, asleep: to start one for each round, or to poll for its
+ * progress, takes far longer than the round where CPUs are few.
+ */
+struct hand {
+	pthread_t thread;
+	sem_t begin;
+	struct crowd *crowd; /* NULL: end */
+};
+
+static void *hand_main(void *arg)
+{
+	struct hand *hand = arg;
+
+	while (sem_wait(&hand->begin) == 0 && hand->crowd != NULL)
+		crowd_member(hand->crowd);
+	return NULL;
+}
+
+static void hand_open(struct hand *hand)
+{
+	T_EQ(sem_init(&hand->begin, 0, 0), 0);
+	T_EQ(pthread_create(&hand->thread, NULL, hand_main, hand), 0);
+}
+
+static void hand_close(struct hand *hand)
+{
+	hand->crowd = NULL;
+	T_EQ(sem_post(&hand->begin), 0);
+	T_EQ(pthread_join(hand->thread, NULL), 0);
+	T_EQ(sem_destroy(&hand->begin), 0);
+}
+
+/* A crowd of one: a coroutine, or the hand's thread. */
+static void hand_start(struct hand *hand, struct crowd *crowd, bool foreign, void (*fn)(void *), void *arg)
+{
+	crowd_start(crowd, !foreign, 0, fn, arg);
+	if (!foreign)
+		return;
+	T_EQ(spg_wg_add(&crowd->wg, 1), 0);
+	hand->crowd = crowd;
+	T_EQ(sem_post(&hand->begin), 0);
+}
+
+static void until_one_waits(spg_chan *c)
+{
+	for (int tries = 0; look_receivers(c) + look_senders(c) != 1; tries++) {
+		if (tries < 20)
+			spg_yield();
+		else
+			T_EQ(spg_sleep(20 * SPG_US), 0);
+	}
+}
+
+/* Copied for so long that the waiter mostly hears of the cancel meanwhile. */
+#define MEDIUM (64 << 10)
+
 /* One waiter, one that serves it by a try, one that cancels it: served or canceled, on both sides alike. */
 static int cancel_against_data(void *arg)
 {
 	uint64_t state = *(uint64_t *)arg;
-	int served = 0, rounds = t_sanitized() ? 300 : 2000;
+	int served = 0, rounds = t_sanitized() ? 2000 : 16000;
+	char *ours = calloc(1, MEDIUM), *theirs = calloc(1, MEDIUM);
+	struct hand waiting, canceling;
 
+	hand_open(&waiting);
+	hand_open(&canceling);
 	for (int i = 0; i < rounds; i++) {
 		uint64_t random = t_random(&state);
 		bool foreign = (random & 3) == 0, sends = (random & 4) != 0;
-		struct race r = { .c = spg_chan_new(sizeof(long), 0), .ctx = spg_ctx_new(NULL) };
+		bool medium = (random & 32) != 0;
+		struct race r = { .c = spg_chan_new(medium ? MEDIUM : sizeof(long), 0), .ctx = spg_ctx_new(NULL) };
 		struct crowd waiter, canceler;
+		void *elem = medium ? (void *)ours : &(long){ 0 };
 		long v = 5;
 		int err;
 
+		r.large = medium ? theirs : NULL;
+		memcpy(elem, &v, sizeof(v));
 		r.wait_spins = random >> 8 & 255;
-		crowd_start(&waiter, !foreign, foreign, sends ? race_send : race_recv, &r);
-		T_UNTIL(look_receivers(r.c) + look_senders(r.c) == 1);
-		crowd_start(&canceler, (random & 8) != 0, (random & 8) == 0, race_cancel, &r);
+		hand_start(&waiting, &waiter, foreign, sends ? race_send : race_recv, &r);
+		until_one_waits(r.c);
+		hand_start(&canceling, &canceler, (random & 8) == 0, race_cancel, &r);
 		for (volatile unsigned k = 0; k < (random >> 16 & 1023); k++)
 			continue;
 		if (random & 16)
 			spg_yield();
-		err = sends ? spg_chan_try_recv(r.c, &v) : spg_chan_try_send(r.c, &v);
+		err = sends ? spg_chan_try_recv(r.c, elem) : spg_chan_try_send(r.c, elem);
+		memcpy(&v, elem, sizeof(v));
 		/* We have seen the effect: the reference may go while the waiter is on its way out. */
 		if (err == 0)
 			spg_chan_unref(r.c);
@@ -231,6 +303,10 @@ static int cancel_against_data(void *arg)
 		served += err == 0;
 		spg_ctx_unref(r.ctx);
 	}
+	hand_close(&waiting);
+	hand_close(&canceling);
+	free(ours);
+	free(theirs);
 	fprintf(stderr, "data won %d of %d\n", served, rounds);
 	return 0;
 }
