@@ -166,10 +166,13 @@ GROUPS = (
         spg("spg_chan", "pingpong_shards", "--shards", "2", *STEADY_TRIPS),
         spg("spg_msg_spin0", "steady_ping_pong_rtt", "--shards", "2", "--spin-ns", "0", *STEADY_TRIPS),
         spg("spg_chan_spin0", "pingpong_shards", "--shards", "2", "--spin-ns", "0", *STEADY_TRIPS),
+        rust("tokio", "steady_ping_pong_rtt", *STEADY_TRIPS),
     )),
     *(Group("steady_one_way_send_drain" + batch, (
         go("go", "steady_one_way_send_drain" + batch, "-procs", "2", *ONE_WAY),
         spg("spg", "steady_one_way_send_drain" + batch, "--shards", "2", *ONE_WAY),
+        spg("spg_chan", "steady_one_way_chan" + batch, "--shards", "2", *ONE_WAY),
+        rust("tokio", "steady_one_way_send_drain" + batch, *ONE_WAY),
     )) for batch in ("", "_batched_64", "_all")),
     Group("chan128", (
         go("go", "chan128", *VALUES),
@@ -295,18 +298,19 @@ ROWS = (
     *(Row(f"steady_ping_pong_rtt, {what}", "steady_ping_pong_rtt", lane, base, also=CPU, setting=setting)
       for what, lane, base, setting in (
         ("messages against Go", "spg_msg", "go", "2 shards, GOMAXPROCS=2: Go may run both on one thread"),
+        ("messages against Tokio", "spg_msg", "tokio", "2 shards, 2 workers: Tokio may run both on one"),
         ("messages against Go's threads", "spg_msg", "go_threads", "2 shards; Go: both goroutines locked to threads"),
         ("channels against Go's threads", "spg_chan", "go_threads", "the same, unbuffered channels"),
         ("messages against channels", "spg_msg", "spg_chan", "2 shards"),
         ("messages against channels, no spinning", "spg_msg_spin0", "spg_chan_spin0", "2 shards, spin_ns=0"),
       )),
-    *(Row(f"steady_one_way_send_drain, {what}", "steady_one_way_send_drain" + batch, "spg", "go", also=CPU,
-          setting="2 shards, GOMAXPROCS=2; " + setting)
+    *(Row(f"steady_one_way_send_drain, {what}, against {whom}", "steady_one_way_send_drain" + batch, "spg", base,
+          also=CPU, setting="2 shards, GOMAXPROCS=2, 2 workers; " + setting)
       for what, batch, setting in (
-        ("one at a time", "", "Go: a channel of 2,048"),
-        ("batches of 64", "_batched_64", "Go: slices through a channel"),
-        ("2,048 at once", "_all", "Go: slices through a channel"),
-      )),
+        ("one at a time", "", "channels of 2,048, Tokio's unbounded"),
+        ("batches of 64", "_batched_64", "channels: pieces of memory, Go's slices, Tokio's vectors"),
+        ("2,048 at once", "_all", "channels: pieces of memory, Go's slices, Tokio's vectors"),
+      ) for whom, base in (("Go", "go"), ("Tokio", "tokio"), ("channels", "spg_chan"))),
     Row("channel of 128, 1 x 1", "chan128", "spg", "go", 1.0, also=CPU,
         setting="default shards and GOMAXPROCS"),
     Row("channel of 128, 1 x 1, one shard", "chan128", "spg_1", "go_1", 1.0,

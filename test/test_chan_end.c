@@ -1,8 +1,6 @@
 /* Channels: how waits end early, who closes first, and who lets go last. */
 #include "chan_look.h"
 
-#include <semaphore.h>
-
 struct ended {
 	spg_chan *c;
 	spg_ctx *ctx;
@@ -196,60 +194,6 @@ static void race_cancel(void *arg)
 	spg_ctx_cancel(r->ctx);
 }
 
-/*
- * A foreign thread that is always at hand, asleep: to start one for each round, or to poll for its
- * progress, takes far longer than the round where CPUs are few.
- */
-struct hand {
-	pthread_t thread;
-	sem_t begin;
-	struct crowd *crowd; /* NULL: end */
-};
-
-static void *hand_main(void *arg)
-{
-	struct hand *hand = arg;
-
-	while (sem_wait(&hand->begin) == 0 && hand->crowd != NULL)
-		crowd_member(hand->crowd);
-	return NULL;
-}
-
-static void hand_open(struct hand *hand)
-{
-	T_EQ(sem_init(&hand->begin, 0, 0), 0);
-	T_EQ(pthread_create(&hand->thread, NULL, hand_main, hand), 0);
-}
-
-static void hand_close(struct hand *hand)
-{
-	hand->crowd = NULL;
-	T_EQ(sem_post(&hand->begin), 0);
-	T_EQ(pthread_join(hand->thread, NULL), 0);
-	T_EQ(sem_destroy(&hand->begin), 0);
-}
-
-/* A crowd of one: a coroutine, or the hand's thread. */
-static void hand_start(struct hand *hand, struct crowd *crowd, bool foreign, void (*fn)(void *), void *arg)
-{
-	crowd_start(crowd, !foreign, 0, fn, arg);
-	if (!foreign)
-		return;
-	T_EQ(spg_wg_add(&crowd->wg, 1), 0);
-	hand->crowd = crowd;
-	T_EQ(sem_post(&hand->begin), 0);
-}
-
-static void until_one_waits(spg_chan *c)
-{
-	for (int tries = 0; look_receivers(c) + look_senders(c) != 1; tries++) {
-		if (tries < 20)
-			spg_yield();
-		else
-			T_EQ(spg_sleep(20 * SPG_US), 0);
-	}
-}
-
 /* Copied for so long that the waiter mostly hears of the cancel meanwhile. */
 #define MEDIUM (64 << 10)
 
@@ -259,10 +203,10 @@ static int cancel_against_data(void *arg)
 	uint64_t state = *(uint64_t *)arg;
 	int served = 0, rounds = t_sanitized() ? 2000 : 16000;
 	char *ours = calloc(1, MEDIUM), *theirs = calloc(1, MEDIUM);
-	struct hand waiting, canceling;
+	struct crowd_hand waiting, canceling;
 
-	hand_open(&waiting);
-	hand_open(&canceling);
+	crowd_hand_open(&waiting);
+	crowd_hand_open(&canceling);
 	for (int i = 0; i < rounds; i++) {
 		uint64_t random = t_random(&state);
 		bool foreign = (random & 3) == 0, sends = (random & 4) != 0;
@@ -276,9 +220,9 @@ static int cancel_against_data(void *arg)
 		r.large = medium ? theirs : NULL;
 		memcpy(elem, &v, sizeof(v));
 		r.wait_spins = random >> 8 & 255;
-		hand_start(&waiting, &waiter, foreign, sends ? race_send : race_recv, &r);
-		until_one_waits(r.c);
-		hand_start(&canceling, &canceler, (random & 8) == 0, race_cancel, &r);
+		crowd_hand_start(&waiting, &waiter, foreign, sends ? race_send : race_recv, &r);
+		crowd_until(look_receivers(r.c) + look_senders(r.c) == 1);
+		crowd_hand_start(&canceling, &canceler, (random & 8) == 0, race_cancel, &r);
 		for (volatile unsigned k = 0; k < (random >> 16 & 1023); k++)
 			continue;
 		if (random & 16)
@@ -303,8 +247,8 @@ static int cancel_against_data(void *arg)
 		served += err == 0;
 		spg_ctx_unref(r.ctx);
 	}
-	hand_close(&waiting);
-	hand_close(&canceling);
+	crowd_hand_close(&waiting);
+	crowd_hand_close(&canceling);
 	free(ours);
 	free(theirs);
 	fprintf(stderr, "data won %d of %d\n", served, rounds);
@@ -568,7 +512,7 @@ static int close_is_atomic(void *arg)
 		crowd_start(&senders, (unsigned)senders_count, 0, send_counted, &t);
 		T_UNTIL(look_senders(t.c) == (size_t)senders_count);
 		crowd_start(&taker, 0, 1, take_during_close, &t);
-		T_UNTIL(atomic_load(&t.received) > 2);
+		crowd_until(atomic_load(&t.received) > 2);
 		T_EQ(spg_chan_close(t.c), 0); /* wakes more than one hold of the lock is good for */
 		crowd_wait(&taker);
 		crowd_wait(&senders);

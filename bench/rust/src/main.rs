@@ -9,6 +9,7 @@
 mod compio_rows;
 mod may_rows;
 mod monoio_rows;
+mod tokio_msg;
 mod tokio_rows;
 mod work;
 

@@ -1,5 +1,6 @@
 //! Tokio: a multi-thread runtime with as many workers as spg has shards.
 
+use crate::tokio_msg;
 use crate::work::*;
 use crate::Options;
 use std::os::unix::fs::FileExt;
@@ -359,6 +360,10 @@ pub fn pass(row: &str, o: &Options) -> Option<Pass> {
         "spawn_wait" => on_workers(rt, spawn_wait),
         "pingpong" => on_workers(rt, pingpong),
         "chan128" => on_workers(rt, chan128),
+        "steady_ping_pong_rtt" => on_workers(rt, tokio_msg::ping_pong),
+        "steady_one_way_send_drain" => on_workers(rt, tokio_msg::one_way),
+        "steady_one_way_send_drain_batched_64" => on_workers(rt, |ops| tokio_msg::one_way_batched(ops, 64)),
+        "steady_one_way_send_drain_all" => on_workers(rt, |ops| tokio_msg::one_way_batched(ops, tokio_msg::ITERATION)),
         "wg_fanout" => on_workers(rt, wg_fanout),
         "fanout_balanced" => on_workers(rt, |ops| fanout(ops, 2000, 2000)),
         "fanout_skewed" => on_workers(rt, |ops| fanout(ops, 500, 20000)),
