@@ -4,6 +4,7 @@
 #include "coro/clock.h"
 #include "sched/cancel.h"
 #include "sched/queue.h"
+#include "sched/thread.h"
 #include "sched/trace.h"
 #include "sched/watchdog.h"
 
@@ -136,6 +137,20 @@ static int bits(_Atomic uint64_t *mask)
 	return n;
 }
 
+/* SP3: does another one sleep on this shard's CPU? */
+static bool cpu_shared(struct spg__shard *shard, int cpu)
+{
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
+		struct spg__shard *other = spg__shard_at((int)i);
+
+		/* relaxed, both: a hint. */
+		if (other != shard && atomic_load_explicit(&other->asleep, memory_order_relaxed) &&
+		    atomic_load_explicit(&other->cpu, memory_order_relaxed) == cpu)
+			return true;
+	}
+	return false;
+}
+
 /* How long to spin; 0: not at all. */
 static int64_t spin_start(struct spg__shard *shard)
 {
@@ -152,6 +167,12 @@ static int64_t spin_start(struct spg__shard *shard)
 	busy = (int)spg__sched.conf.shards - bits(spg__sched.sleeping) - spinning - 1;
 	if (spinning >= (busy / 2 > 1 ? busy / 2 : 1))
 		return 0;
+	if (spg__spin_is_try(&shard->spin) && shard->spin.woken_soon) {
+		int cpu = sched_getcpu();
+
+		if (cpu_shared(shard, cpu))
+			spg__thread_leave_cpu(cpu);
+	}
 	spg__mask_set(spg__sched.spinning, shard->id); /* I2 counts on it */
 	return length;
 }
@@ -190,6 +211,8 @@ static void sleep_in_poller(struct spg__shard *shard)
 	int64_t due, before, slept = 0;
 	bool by_shard;
 
+	if (spg__sched.may_spin)
+		atomic_store_explicit(&shard->cpu, sched_getcpu(), memory_order_relaxed); /* relaxed: a hint */
 	/* seq_cst [W4]: then the last look (I2). */
 	atomic_store_explicit(&shard->asleep, true, memory_order_seq_cst);
 	spg__mask_set(spg__sched.sleeping, shard->id);

@@ -110,6 +110,8 @@ struct spg__shard {
 	/* For the watchdog and statistics: it is in the poller [D6]; it is stuck in one coroutine [D1]. */
 	alignas(SPG__CACHELINE) _Atomic bool asleep;
 	_Atomic bool stalled;
+	/* Where it went to sleep last (SP3). */
+	_Atomic int cpu;
 	/* Odd: its thread is in the kernel (sched/deadlock.h, DL1). Written by that thread. */
 	_Atomic uint64_t naps;
 	struct spg__runq runq;

@@ -5,6 +5,9 @@
 #include "t.h"
 
 #include "sched/spin.h"
+#include "sched/thread.h"
+
+#include <sched.h>
 
 #define SPIN_NS (20 * SPG_US)
 /* From a store to the spinning shard that sees it. */
@@ -44,12 +47,13 @@ static int64_t arrive_at(struct idler *idler, int64_t now, int64_t wake_ns)
 /* Both begin asleep, for a long time. Rounds until the last 100 messages all found their shard spinning; 0: never. */
 static unsigned rounds_until_both_spin(int64_t wake_ns)
 {
-	struct idler shard[2] = { { .spin.misses = 1000 }, { .spin.misses = 1000 } };
+	const struct spg__spin asleep = { .misses = SPG__SPIN_MISSES_MAX + 1, .every = SPG__SPIN_EVERY_MAX };
+	struct idler shard[2] = { { .spin = asleep }, { .spin = asleep } };
 	unsigned row = 0;
 	int64_t now = 0;
 
 	idle_at(&shard[1], now);
-	for (unsigned i = 1; i < 20000; i++) {
+	for (unsigned i = 1; i < 100000; i++) {
 		struct idler *to = &shard[i % 2];
 		unsigned hits = to->hits;
 
@@ -70,7 +74,7 @@ START_TEST(shards_that_answer_each_other_spin)
 	for (int64_t wake_ns = 5 * SPG_US; wake_ns < 29 * SPG_US; wake_ns += SPG_US / 2) {
 		unsigned rounds = rounds_until_both_spin(wake_ns);
 
-		if (rounds == 0 || rounds > 4000)
+		if (rounds == 0 || rounds > 40000)
 			t_fail(__FILE__, __LINE__, "wake-up of %lld ns: %u rounds", (long long)wake_ns, rounds);
 	}
 }
@@ -84,9 +88,9 @@ START_TEST(shards_that_wait_long_sleep)
 		double most;
 	} cases[] = {
 		{ 50 * SPG_US, 0.15 },
-		{ 70 * SPG_US, 0.06 },
-		{ 200 * SPG_US, 0.01 },
-		{ SPG_MS, 0.002 },
+		{ 70 * SPG_US, 0.01 },
+		{ 200 * SPG_US, 0.002 },
+		{ SPG_MS, 0.001 },
 	};
 
 	random_state = t_seed();
@@ -105,4 +109,32 @@ START_TEST(shards_that_wait_long_sleep)
 }
 END_TEST
 
-T_MAIN(T_TEST(shards_that_answer_each_other_spin), T_TEST(shards_that_wait_long_sleep))
+/* Goal: a thread leaves a CPU, keeps its affinity, and stays where it may not be elsewhere. */
+START_TEST(a_thread_leaves_a_cpu)
+{
+	cpu_set_t all, one, after;
+	int left = 0;
+
+	T_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
+	if (CPU_COUNT(&all) < 2)
+		T_SKIP("one CPU");
+	for (int i = 0; i < 100; i++) {
+		int cpu = sched_getcpu();
+
+		spg__thread_leave_cpu(cpu);
+		left += sched_getcpu() != cpu; /* unless the kernel moves it back at once */
+		T_EQ(sched_getaffinity(0, sizeof(after), &after), 0);
+		T_OK(CPU_EQUAL(&after, &all));
+	}
+	T_OK(left > 50);
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	T_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+	spg__thread_leave_cpu(sched_getcpu());
+	T_OK(CPU_ISSET(sched_getcpu(), &one));
+	T_EQ(sched_getaffinity(0, sizeof(after), &after), 0);
+	T_OK(CPU_EQUAL(&after, &one));
+}
+END_TEST
+
+T_MAIN(T_TEST(a_thread_leaves_a_cpu), T_TEST(shards_that_answer_each_other_spin), T_TEST(shards_that_wait_long_sleep))
