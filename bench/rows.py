@@ -244,6 +244,16 @@ GROUPS = (
     file_group("read_qd32", "--ops", "20000"),
     echo_group(64),
     echo_group(512),
+    Group("registered_echo", (
+        Lane("unregistered", ("{build}/bench/echo_uring", "0"), "", "echo", "0"),
+        Lane("files", ("{build}/bench/echo_uring", "0", "files"), "", "echo", "0"),
+    ), rounds_max=11, quick=False, conns=64, same_sum=False),
+    *(Group(f"registered_{kind}_{depth}", tuple(
+        Lane(name, ("{build}/bench/read_uring", *(("direct",) if kind == "direct" else ()), *what, "--qd", str(depth),
+                    "--ops", "5000"))
+        for name, what in (("unregistered", ()), ("buffers", ("buffers",)), ("files", ("files",)),
+                           ("both", ("buffers", "files")))
+    ), rounds_max=11, quick=False) for kind in ("cached", "direct") for depth in (1, 32)),
     http_group("hello.txt", 64),
     http_group("hello.txt", 1000),
     http_group("100000.bin", 64),
@@ -368,6 +378,12 @@ ROWS = (
         Row(f"echo, {conns} connections, against the raw ring loop", f"echo{conns}", "spg", "raw", 1.08,
             "cpu_ns_per_op", also=ECHO, setting="server on CPU 0 (1 shard), load on CPU 1"),
     )),
+    Row("the raw ring loop, connections as registered files", "registered_echo", "files", "unregistered", None,
+        "cpu_ns_per_op", also=ECHO, setting="server on CPU 0, 64 connections from CPU 1"),
+    *(Row(f"4 KiB reads by the raw ring, {kind}, {depth} in flight, registered {what}",
+          f"registered_{kind}_{depth}", lane, "unregistered", None, "cpu_ns_per_op", also=WALL)
+      for kind in ("cached", "direct") for depth in (1, 32)
+      for what, lane in (("buffers", "buffers"), ("file", "files"), ("buffers and file", "both"))),
     *(row for name, group in (("12 bytes, 64 connections", "http_hello_64"),
                               ("12 bytes, 1,000 connections", "http_hello_1000")) for row in (
         Row(f"httpd, {name}: CPU", group, "spg", "go", 0.70, "cpu_ns_per_op", also=ECHO, setting=SERVER),
