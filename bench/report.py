@@ -63,7 +63,7 @@ def ordered(results):
 
 
 # What a lane is called beside spg's figure.
-OTHERS = {"spg": "spg, one shard", "futex": "futex", "raw": "raw ring", "tokio": "Tokio",
+OTHERS = {"unregistered": "unregistered", "spg": "spg, one shard", "futex": "futex", "raw": "raw ring", "tokio": "Tokio",
           "compio": "Compio", "compio_2": "Compio x 2", "monoio": "Monoio", "monoio_2": "Monoio x 2",
           "may": "may", "nginx": "nginx", "pthread": "a thread each",
           "spg_chan": "channels", "spg_chan_spin0": "channels", "buffer": "a buffer each",
