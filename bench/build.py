@@ -30,10 +30,12 @@ def build(build_dir):
     rows = [os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(BENCH, "rows_*.c"))]
     steps = [
         ["make", "-s", "--no-print-directory", f"B={build_dir}", library,
-         *(os.path.join(build_dir, tool) for tool in ("echo", "load", "httpd", "httpd_pthread"))],
-        ["cc", *C_FLAGS, "bench/bench.c", *rows, "-o", os.path.join(target, "rows"), library, *LIBS],
+         *(os.path.join(build_dir, tool) for tool in ("echo", "echo_pthread", "load", "httpd", "httpd_pthread"))],
+        ["cc", *C_FLAGS, "bench/bench.c", "bench/streams.c", *rows, "-o", os.path.join(target, "rows"), library, *LIBS],
         ["cc", *C_FLAGS, "bench/echo_uring.c", "-o", os.path.join(target, "echo_uring"), "-luring"],
         ["cc", *C_FLAGS, "bench/read_uring.c", "-o", os.path.join(target, "read_uring"), "-luring"],
+        ["cc", *C_FLAGS, "bench/echo_epoll.c", "-o", os.path.join(target, "echo_epoll")],
+        ["cc", *C_FLAGS, "bench/accept_load.c", "tools/load/server.c", "-o", os.path.join(target, "accept_load")],
         ["cc", *C_FLAGS, "bench/peer.c", "-o", os.path.join(target, "peer"), "-pthread"]]
     twins = {"go": ["go", "build", "-o", os.path.join(ROOT, target, "spgbench"), "."],
              "cargo": ["cargo", "build", "--release", "--locked", "--quiet",
@@ -43,11 +45,11 @@ def build(build_dir):
     for tool, what in (("go", "Go"), ("cargo", "Rust (cargo)")):
         if tool not in have:
             print(f"no {what} here: its twins are skipped")
-    for tool in ("wrk", "nginx"):
+    for tool in ("wrk", "nginx", "hyperfine"):
         if shutil.which(tool):
             have.add(tool)
         else:
-            print(f"no {tool} here: its rows are skipped")
+            print(f"no {tool} here: its rows are skipped (tools/setup bench installs it)")
     where = {"go": os.path.join(BENCH, "go"), "cargo": os.path.join(BENCH, "rust")}
     for step in steps:
         if subprocess.run(step, cwd=where.get(step[0], ROOT), check=False).returncode != 0:

@@ -5,7 +5,10 @@
  * Expected: cached 0.5 to 1 us of CPU a read, direct 3 to 10 us; registering saves pinning of the
  * page (direct) and a reference of the file, tens of ns.
  *
- * usage: read_uring [direct] [buffers] [files] [--qd N] [--ops N] [--min-ms N]
+ * usage: read_uring [ab] [cached|direct] [buffers] [files] [--qd N] [--ops N] [--min-ms N]
+ *
+ * `ab` measures the plain operation as well, by turns of a pass each in one process: what the rest
+ * of the machine does then happens to both. ratio: registered / plain, of CPU, median of the turns.
  *
  * Prints one JSON line. Exit status 3: the file system here knows no O_DIRECT.
  */
@@ -29,7 +32,7 @@
 struct reader {
 	struct io_uring ring;
 	int fd;
-	bool direct, buffers, files;
+	bool ab, direct, buffers, files;
 	unsigned qd;
 	char *memory; /* qd blocks */
 	uint64_t ops, min_ms;
@@ -163,8 +166,12 @@ static void options(struct reader *r, int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		unsigned long long value = i + 1 < argc ? strtoull(argv[i + 1], NULL, 10) : 0;
 
-		if (strcmp(argv[i], "direct") == 0)
+		if (strcmp(argv[i], "ab") == 0)
+			r->ab = true;
+		else if (strcmp(argv[i], "direct") == 0)
 			r->direct = true;
+		else if (strcmp(argv[i], "cached") == 0)
+			r->direct = false;
 		else if (strcmp(argv[i], "buffers") == 0)
 			r->buffers = true;
 		else if (strcmp(argv[i], "files") == 0)
@@ -176,8 +183,52 @@ static void options(struct reader *r, int argc, char **argv)
 		else if (strcmp(argv[i], "--min-ms") == 0 && value > 0 && i++)
 			r->min_ms = value;
 		else
-			die(2, "usage: read_uring [direct] [buffers] [files] [--qd N] [--ops N] [--min-ms N]");
+			die(2, "usage: read_uring [ab] [cached|direct] [buffers] [files] [--qd N] [--ops N] [--min-ms N]");
 	}
+}
+
+/* One pass: its CPU time. */
+static int64_t pass_cpu_ns(struct reader *r, uint64_t sum)
+{
+	int64_t before = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+
+	if (pass(r) != sum)
+		die(1, "a pass gave another sum");
+	return clock_ns(CLOCK_PROCESS_CPUTIME_ID) - before;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+#define TURNS_MAX 10000
+
+static void by_turns(struct reader *registered)
+{
+	static double ratios[TURNS_MAX];
+	struct reader plain = *registered;
+	int64_t until = clock_ns(CLOCK_MONOTONIC) + (int64_t)registered->min_ms * 1000000;
+	size_t turns = 0;
+	uint64_t sum;
+
+	plain.buffers = plain.files = false;
+	set_up(&plain);
+	sum = pass(&plain); /* warm-up, both */
+	if (pass(registered) != sum)
+		die(1, "the other sum");
+	while (turns < TURNS_MAX && (turns == 0 || clock_ns(CLOCK_MONOTONIC) < until)) {
+		struct reader *first = turns % 2 == 0 ? &plain : registered;
+		int64_t one = pass_cpu_ns(first, sum);
+		int64_t other = pass_cpu_ns(first == &plain ? registered : &plain, sum);
+
+		ratios[turns++] = first == &plain ? (double)other / (double)one : (double)one / (double)other;
+	}
+	qsort(ratios, turns, sizeof(ratios[0]), by_size);
+	printf("{\"row\": \"read_uring ab\", \"ratio\": %.3f, \"q1\": %.3f, \"q3\": %.3f, \"turns\": %zu}\n",
+	       ratios[turns / 2], ratios[turns / 4], ratios[turns * 3 / 4], turns);
 }
 
 int main(int argc, char **argv)
@@ -189,6 +240,10 @@ int main(int argc, char **argv)
 	options(&r, argc, argv);
 	file_make(&r);
 	set_up(&r);
+	if (r.ab) {
+		by_turns(&r);
+		return 0;
+	}
 	sum = pass(&r); /* warm-up */
 	for (; passes == 0 || wall < (int64_t)r.min_ms * 1000000; passes++) {
 		int64_t wall_before = clock_ns(CLOCK_MONOTONIC), cpu_before = clock_ns(CLOCK_PROCESS_CPUTIME_ID);

@@ -224,7 +224,7 @@ void spg_config_throughput(spg_config *cfg, unsigned sqpoll_idle_ms)
 		.ring_entries = 4096,
 		.sqpoll_idle_ms = sqpoll_idle_ms,
 		.run_budget = 256,
-		.timer_slack_ns = 100000,
+		.timer_slack_ns = 40000,
 	};
 
 	for (size_t i = 0; i < FIELDS; i++) {

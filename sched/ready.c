@@ -143,6 +143,10 @@ static void ready_here(struct spg__shard *shard, struct spg__coro *coro, bool lo
 	spg__count(&shard->counters.unparks);
 	local |= !spg__sched.stealing;
 	if (shard->current == NULL) {
+		/* One of a batch: by its turn the top of its stack is here. */
+		__builtin_prefetch(coro->context);
+		__builtin_prefetch((char *)coro->context + SPG__CACHELINE);
+		__builtin_prefetch((char *)coro->context + 2 * SPG__CACHELINE);
 		spg__queue_tail(shard, coro, local);
 		return;
 	}
@@ -298,15 +302,23 @@ void spg__global_put(struct spg__fifo *batch)
 bool spg__global_take(struct spg__shard *shard)
 {
 	struct spg__fifo batch = { 0 };
-	size_t share;
+	size_t share, own, room;
 
 	/* relaxed: a miss here is found at the next pass, or by the last look. */
 	if (atomic_load_explicit(&spg__sched.global_count, memory_order_relaxed) == 0)
 		return false;
+	/*
+	 * No more than the next pass runs: what timers and completions make ready goes behind it. And
+	 * one at least, so that shards with much of their own do not starve the others.
+	 */
+	own = spg__runq_count(&shard->runq) + shard->local.count;
+	room = own + 1 < shard->budget_max ? shard->budget_max - own : 1;
+	if (room > GLOBAL_BATCH)
+		room = GLOBAL_BATCH;
 	spg__lock(&spg__sched.global_lock);
 	share = spg__sched.global.count / spg__sched.conf.shards + 1;
-	if (share > GLOBAL_BATCH)
-		share = GLOBAL_BATCH;
+	if (share > room)
+		share = room;
 	while (batch.count < share) {
 		struct spg__link *link = spg__fifo_take(&spg__sched.global);
 

@@ -227,8 +227,9 @@ static void sleep_in_poller(struct spg__shard *shard)
 			spg__count(&shard->counters.sleeps);
 			if (spg__unlikely(spg__trace_any(shard)))
 				spg__trace_put_any(shard, SPG__TRACE_SLEEP, 0, 0);
-			spg__sched.poller->wait(shard,
-						spg__clock_after_ns(due, spg__sched.conf.timer_slack_ns));
+			due = spg__clock_after_ns(
+				due, spg__timers_slack(&shard->timers, spg__sched.conf.timer_slack_ns));
+			spg__sched.poller->wait(shard, due);
 			slept = spg__clock_ns() - before;
 			spg__count_add(&shard->counters.idle_ns, (uint64_t)slept);
 			if (spg__unlikely(spg__trace_any(shard)))

@@ -32,8 +32,8 @@ struct spg__wait {
 	struct spg__waiter *waiter;
 	/* The nearest of the context's, the scopes' and the caller's own deadline. */
 	int64_t deadline_ns;
+	/* armed: it started its coroutine's timer; another wait inside it may have taken that over since. */
 	bool armed, cancelable;
-	struct spg__timer timer;
 };
 
 /* The begin of a call whose entry check was made by the caller; it cannot fail. */

@@ -352,7 +352,7 @@ START_TEST(a_preset_for_throughput)
 	spg_config_throughput(&cfg, 7);
 	T_EQ(cfg.ring_entries, 4096);
 	T_EQ(cfg.run_budget, 256);
-	T_EQ(cfg.timer_slack_ns, 100 * SPG_US);
+	T_EQ(cfg.timer_slack_ns, 40 * SPG_US);
 	T_EQ(cfg.sqpoll_idle_ms, 7);
 	cfg.ring_entries = plain.ring_entries;
 	cfg.run_budget = plain.run_budget;

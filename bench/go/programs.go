@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"sync"
+	"time"
 )
 
 const (
@@ -110,6 +111,7 @@ func fanoutPass(light, hot uint64) pass {
 		var sum uint64
 		for request := uint64(0); request < ops; request++ {
 			var done sync.WaitGroup
+			start := time.Now()
 			done.Add(branches)
 			for i := uint64(0); i < branches; i++ {
 				go func(i uint64) {
@@ -122,6 +124,7 @@ func fanoutPass(light, hot uint64) pass {
 				}(i)
 			}
 			done.Wait()
+			record(start)
 			for _, r := range results {
 				sum += r
 			}

@@ -68,7 +68,7 @@ typedef struct spg_config {
 	int64_t steal_backoff_max_ns; /* [32 us] up to this */
 	int64_t spin_ns;	      /* [20 us] an idle shard looks for work so long before it sleeps; 0: never */
 	unsigned run_budget;	      /* [64] coroutines run between two looks at the ring; from 1 */
-	int64_t timer_slack_ns;	      /* [10 us] how late a sleeping shard may wake for a timer */
+	int64_t timer_slack_ns;	      /* [10 us] for each timer due soon, up to 25: how late a sleep may end */
 	unsigned blocking_min;	      /* [0] threads the blocking pool keeps; at most blocking_max */
 	unsigned blocking_max;	      /* [64] threads it may have; 1 to 4096 */
 	unsigned blocking_queue;      /* [65536] jobs that may wait for one; from 1 */
@@ -108,7 +108,7 @@ SPG_API void spg_config_init(spg_config *cfg);
  * @sqpoll_idle_ms: as in spg_config; 0: without polling threads
  *
  * Sets ring_entries to 4096 (bursts fit into a queue, completions into 16384), run_budget to 256
- * (fewer looks at the ring), timer_slack_ns to 100 us (timers that are close fire together), and
+ * (fewer looks at the ring), timer_slack_ns to 40 us (timers that are close fire together), and
  * sqpoll_idle_ms. A field whose variable is in the environment stays: that wins. The rings' flags
  * need no preset: they are the best the kernel has, and what it refuses is left out.
  *
