@@ -105,7 +105,7 @@ VALGRIND_BINS := $(filter $(VALGRIND_TESTS:%=$(B)/test/test_%),$(TEST_BINS))
 	fuzz bench bench-quick perf-gate stress install uninstall clean FORCE
 
 all: lib tools
-lib: $(B)/libspg.a $(B)/libspg.so
+lib: $(B)/libspg.a $(B)/libspg.so $(B)/libspg-locks.so
 tools: $(TOOL_BINS)
 
 # Installs what is missing before the first compilation; silent when nothing is.
@@ -142,6 +142,11 @@ $(B)/libspg.a: $(LIB_OBJS)
 $(B)/libspg.so: $(LIB_OBJS)
 	$(call Q,LINK)$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL $(NO_UNDEFINED) -o $@ $^ $(LIBS)
 	@ln -sf libspg.so $(B)/$(SONAME)
+
+# To be preloaded: what each thread has locked, for SPG_DEBUG=locks.
+$(B)/libspg-locks.so: runtime/preload/locks.c runtime/preload/locks.h $(B)/flags
+	$(call Q,LINK)$(CC) $(CPPFLAGS) $(filter-out $(SAN_FLAGS),$(CFLAGS)) $(WERROR_FLAG) -fPIC -shared -ftls-model=initial-exec \
+		-o $@ $<
 
 .SECONDEXPANSION:
 # Bound at once: the lazy binder needs 2.5 KiB of the stack it is called on.
@@ -183,7 +188,7 @@ RUN_TESTS = B=$(B) CC="$(CC)" tools/run-tests
 test: all $(TEST_BINS) $(TEST_SCRIPTS) $(MODEL_BINS)
 	@$(RUN_TESTS) --checks $(MODEL_BINS) $(TEST_BINS) $(TEST_SCRIPTS)
 
-test-programs: tools $(TEST_BINS) $(TEST_SCRIPTS)
+test-programs: tools $(B)/libspg-locks.so $(TEST_BINS) $(TEST_SCRIPTS)
 	@$(RUN_TESTS) $(RUN_FLAGS) $(TEST_BINS) $(TEST_SCRIPTS)
 
 test-asan:
@@ -241,6 +246,7 @@ install: lib $(B)/spg-probe
 	install -m 644 runtime/include/spg/*.h $(DESTDIR)$(PREFIX)/include/spg/
 	install -m 644 $(B)/libspg.a $(DESTDIR)$(LIBDIR)/
 	install -m 755 $(B)/libspg.so $(DESTDIR)$(LIBDIR)/$(SONAME)
+	install -m 755 $(B)/libspg-locks.so $(DESTDIR)$(LIBDIR)/
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libspg.so
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' spg.pc.in \
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/spg.pc
@@ -249,6 +255,7 @@ install: lib $(B)/spg-probe
 uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/include/spg
 	rm -f $(DESTDIR)$(PREFIX)/bin/spg-probe $(DESTDIR)$(LIBDIR)/libspg.a $(DESTDIR)$(LIBDIR)/libspg.so $(DESTDIR)$(LIBDIR)/$(SONAME) \
+		$(DESTDIR)$(LIBDIR)/libspg-locks.so \
 		$(DESTDIR)$(LIBDIR)/pkgconfig/spg.pc
 
 clean:

@@ -22,16 +22,32 @@ def output(*argv):
     return done.stdout.strip().split("\n")[0] if done.returncode == 0 else ""
 
 
+def rows_command(build_dir):
+    """Builds the C rows with the library that is there."""
+    rows = [os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(BENCH, "rows_*.c"))]
+    return ["cc", *C_FLAGS, "bench/bench.c", "bench/streams.c", *rows, "-o", os.path.join(build_dir, "bench", "rows"),
+            os.path.join(build_dir, "libspg.a"), *LIBS]
+
+
+def build_without_trace(build_dir):
+    """The rows with a library that has no trace compiled in. Returns its build folder."""
+    without = os.path.join(build_dir, "notrace")
+    os.makedirs(os.path.join(ROOT, without, "bench"), exist_ok=True)
+    for step in (["make", "-s", "--no-print-directory", f"-j{os.cpu_count()}", f"B={without}", "CPPFLAGS=-DSPG__NO_TRACE",
+                  os.path.join(without, "libspg.a")], rows_command(without)):
+        subprocess.run(step, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return without
+
+
 def build(build_dir):
     """Builds the programs of the lanes; returns which toolchains are there."""
     target = os.path.join(build_dir, "bench")
     library = os.path.join(build_dir, "libspg.a")
     os.makedirs(os.path.join(ROOT, target), exist_ok=True)
-    rows = [os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(BENCH, "rows_*.c"))]
     steps = [
         ["make", "-s", "--no-print-directory", f"B={build_dir}", library,
          *(os.path.join(build_dir, tool) for tool in ("echo", "echo_pthread", "load", "httpd", "httpd_pthread"))],
-        ["cc", *C_FLAGS, "bench/bench.c", "bench/streams.c", *rows, "-o", os.path.join(target, "rows"), library, *LIBS],
+        rows_command(build_dir),
         ["cc", *C_FLAGS, "bench/echo_uring.c", "-o", os.path.join(target, "echo_uring"), "-luring"],
         ["cc", *C_FLAGS, "bench/read_uring.c", "-o", os.path.join(target, "read_uring"), "-luring"],
         ["cc", *C_FLAGS, "bench/echo_epoll.c", "-o", os.path.join(target, "echo_epoll")],

@@ -36,6 +36,7 @@ STEADY_TRIPS = ("--ops", str(256 * 40))
 ONE_WAY = ("--ops", str(2048 * 100))
 SELECTS = ("--ops", "1000000")
 LOCKS = ("--ops", "4000000")
+PIECES = ("--ops", "512")
 LEAVES = ("--ops", "1000000")
 PRIMES = ("--ops", "2000")
 REQUESTS = ("--ops", "1600")
@@ -137,6 +138,11 @@ GROUPS = (
         rust("tokio", "wg_fanout", *FANS, name="tokio_2"),
         rust("may", "wg_fanout", *FANS, name="may_2"),
     ), COORDINATION | SPAWNED),
+    Group("chunks", (
+        spg("spg_one", "chunks", "--shards", "1", *PIECES),
+        spg("spg", "chunks", "--shards", "2", *PIECES),
+        go("go", "chunks", "-procs", "2", *PIECES),
+    ), COORDINATION | {twin: "fanout has it" for twin in ("tokio", "may", "pthread")}),
     Group("skynet", (
         go("go", "skynet", "-procs", "2", *LEAVES),
         spg("spg", "skynet", "--shards", "2", *LEAVES),
@@ -283,6 +289,9 @@ ROWS = (
     Row("sieve, 2,000 primes, each", "sieve", "spg", "go", 0.70, setting=ONE_SHARD),
     Row("sieve, against Tokio", "sieve", "spg", "tokio", None, setting=ONE_SHARD + "; Tokio: capacity 1"),
     Row("sieve, two shards", "sieve", "spg_2", "go_2", 0.70, also=CPU, setting=TWO_SHARDS),
+    Row("chunks of CPU placed on shard 0: two shards against one", "chunks", "spg", "spg_one", 0.625, also=CPU,
+        setting="2 shards, 1 shard; the ideal is 0.5"),
+    Row("chunks of CPU placed on shard 0, against Go", "chunks", "spg", "go", 1.0, also=CPU, setting=TWO_SHARDS),
     *(row for name, group in (("request of 16 equal branches", "fanout"),
                               ("request of 16 branches, one hot", "fanout_skewed")) for row in (
         Row(name, group, "spg", "go", 1.0, also=CPU, setting=TWO_SHARDS),

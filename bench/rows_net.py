@@ -1,6 +1,6 @@
 """The rows of network, files and servers."""
 
-from twins import (BEST, LIMITS_ARE_SINGLE, NO_IO, RUNTIMES, TWINS, Group, Lane, Row, go, pthread, rust, spg)
+from twins import (BEST, LIMITS_ARE_SINGLE, NO_IO, OURS, RUNTIMES, TWINS, Group, Lane, Row, go, pthread, rust, spg)
 
 FS = {"may": "has no files of its own: a read would block the worker"}
 NO_DROP = {"may": "has no timer that can be dropped"}
@@ -74,6 +74,15 @@ def echo_group(conns, *names, quick=True):
 
 # What registering saves is asked of the bare ring.
 NO_TWINS = {twin: "a question about the ring alone" for twin in TWINS}
+
+
+def echo_shards_group(conns):
+    """The server where it likes on both CPUs, with as many shards and with more."""
+    return Group(f"echo{conns}_shards", tuple(
+        Lane(f"spg_{n}", ("{build}/echo", "127.0.0.1:0"), "", "echo", "", (("SPG_SHARDS", str(n)),))
+        for n in (2, 4, 8)), OURS, conns=conns, same_sum=False, quick=False)
+
+
 NO_HTTP = {twin: "httpd is compared with file servers: Go's, nginx, and itself with threads"
            for twin in (*RUNTIMES, "uring", "epoll")}
 
@@ -131,6 +140,8 @@ NET_GROUPS = (
         for name, what in (("unregistered", ()), ("buffers", ("buffers",)), ("files", ("files",)),
                            ("both", ("buffers", "files")))
     ), NO_TWINS, quick=False) for kind in ("cached", "direct") for depth in (1, 32)),
+    echo_shards_group(64),
+    echo_shards_group(512),
     Group("accept_churn", echo_lanes(), conns=32, load="churn", same_sum=False),
     http_group("hello.txt", 64),
     http_group("hello.txt", 1000, quick=False),
@@ -204,6 +215,9 @@ NET_ROWS = (
           setting="one thread and its ring")
       for kind in ("cached", "direct") for depth in (1, 32)
       for what, lane in (("buffers", "buffers"), ("file", "files"), ("buffers and file", "both"))),
+    *(Row(f"echo, {conns} connections, {n} shards against 2", f"echo{conns}_shards", f"spg_{n}", "spg_2", 1.10,
+          "cpu_ns_per_op", also=RATE, setting="server on both CPUs, load on CPU 1")
+      for conns in (64, 512) for n in (4, 8)),
     Row("short connections accepted: CPU each", "accept_churn", "spg", "go", 0.85, "cpu_ns_per_op", also=RATE,
         setting=AT_0 + ", 32 open"),
     Row("short connections accepted: CPU against the best", "accept_churn", "spg", BEST, 0.90, "cpu_ns_per_op",

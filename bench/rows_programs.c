@@ -9,6 +9,8 @@
  * fanout_balanced  a request of 16 branches of 2,000 steps of work each   20 to 60 us
  * start            nothing at all: what a program costs that starts, and ends  1 to 5 ms
  * fanout_skewed    15 branches of 500 steps, and one, in turn, of 20,000  30 to 60 us
+ * chunks           one of 128 chunks of 200,000 steps, all of them placed on shard 0
+ *                  and then awaited: on two shards half of the time of one   0.2 to 0.5 ms
  */
 #include "bench/bench.h"
 
@@ -249,6 +251,31 @@ static int start_row(const struct bench_options *o, struct bench_report *r)
 	return bench_measure(o, r, start_pass);
 }
 
+#define CHUNKS 128u
+#define CHUNK_STEPS 200000u
+
+static int chunks_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
+{
+	struct branch chunks[CHUNKS];
+	spg_wg done = SPG_WG_INIT;
+	spg_attr attr = SPG_ATTR_INIT;
+
+	(void)o;
+	attr.place = SPG_PREFER(0);
+	*sum = 0;
+	for (uint64_t start = 0; start < ops; start += CHUNKS) {
+		spg_wg_add(&done, CHUNKS);
+		for (uint64_t i = 0; i < CHUNKS; i++) {
+			chunks[i] = (struct branch){ &done, start + i, CHUNK_STEPS, 0 };
+			bench_go(&attr, branch, &chunks[i]);
+		}
+		bench_wait(&done);
+		for (uint64_t i = 0; i < CHUNKS; i++)
+			*sum += chunks[i].result;
+	}
+	return 0;
+}
+
 static int skynet_row(const struct bench_options *o, struct bench_report *r)
 {
 	return bench_measure(o, r, skynet_pass);
@@ -269,11 +296,17 @@ static int fanout_skewed_row(const struct bench_options *o, struct bench_report 
 	return bench_measure(o, r, fanout_skewed_pass);
 }
 
+static int chunks_row(const struct bench_options *o, struct bench_report *r)
+{
+	return bench_measure(o, r, chunks_pass);
+}
+
 const struct bench_row bench_rows_programs[] = {
 	{ "start", start_row, true },
 	{ "skynet", skynet_row, true },
 	{ "sieve", sieve_row, true },
 	{ "fanout_balanced", fanout_balanced_row, true },
 	{ "fanout_skewed", fanout_skewed_row, true },
+	{ "chunks", chunks_row, true },
 	{ NULL, NULL, false },
 };

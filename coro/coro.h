@@ -44,16 +44,19 @@ struct spg__coro {
 	struct spg__stack *stack;
 	/* Of the deadline of the wait under way (sched/wait.c). */
 	struct spg__timer timer;
+	/* The trace copies these two as they are. */
+	uint64_t id;
 	union {
 		void (*fn)(void *);
 		void *(*start)(void *);
 	};
 	void *arg;
-	uint64_t id;
 	/* Values by key (runtime/local.c). */
 	void *locals;
 	/* Return address of the spawn. */
 	const void *creator;
+	/* io/'s: the operation it waits for, while op_shard says that there is one. */
+	void *op;
 	uint8_t kind;
 	uint8_t stack_class;
 	_Atomic uint8_t life;

@@ -19,8 +19,6 @@ static void shard_stats(struct spg_shard_stats *out, struct spg__shard *shard)
 #define X(name) out->name = spg__count_read(&c->name);
 	SPG__COUNTERS(X)
 #undef X
-	out->enters += spg__count_read(&shard->surfaced_enters);
-	out->sqes += spg__count_read(&shard->surfaced_sqes);
 	out->inflight = ring != NULL ? spg__count_read(&ring->begun) - spg__count_read(&ring->ended) : 0;
 	out->timers = atomic_load_explicit(&shard->timers.count, memory_order_relaxed);
 	out->runnable = local;

@@ -74,6 +74,14 @@ int spg__wait_check(struct spg__wait *wait)
 	return spg__likely(wait->deadline_ns == SPG__NEVER) ? 0 : deadline_err(wait);
 }
 
+bool spg__wait_over(const struct spg__wait *wait)
+{
+	int64_t deadline_ns = spg__wait_deadline(wait);
+
+	return (wait->cancelable && spg__waiter_err(wait->waiter) < 0) ||
+	       (deadline_ns != SPG__NEVER && spg__clock_ns() >= deadline_ns);
+}
+
 int spg__wait_park(struct spg__wait *wait)
 {
 	int err = spg__wait_check(wait);

@@ -86,6 +86,9 @@ bool spg__wait_park_for(struct spg__wait *wait, int64_t ns);
 /* The checks of spg__wait_park without the park, for waits that park otherwise. */
 int spg__wait_check(struct spg__wait *wait);
 
+/* The same question of another's wait, who cannot run meanwhile: is it over? Counts and arms nothing. */
+bool spg__wait_over(const struct spg__wait *wait);
+
 /* Stops the timer of the deadline, so that another deadline may be set. */
 void spg__wait_disarm(struct spg__wait *wait);
 

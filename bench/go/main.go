@@ -72,6 +72,7 @@ var rows = map[string]func(o options, r *report) error{
 	"sieve":             func(o options, r *report) error { return measure(o, r, sievePass) },
 	"fanout_balanced":   func(o options, r *report) error { return measure(o, r, fanoutPass(2000, 2000)) },
 	"fanout_skewed":     func(o options, r *report) error { return measure(o, r, fanoutPass(500, 20000)) },
+	"chunks":            func(o options, r *report) error { return measure(o, r, chunksPass) },
 	"net_rtt":           netOnly((*netBench).rtt),
 	"net_window":        netOnly((*netBench).window),
 	"net_imbalanced":    netOnly((*netBench).imbalanced),

@@ -132,3 +132,29 @@ func fanoutPass(light, hot uint64) pass {
 		return sum, nil
 	}
 }
+
+const (
+	chunks     = 128
+	chunkSteps = 200000
+)
+
+// How far from half of one processor's time do two need for what one goroutine started?
+func chunksPass(ops uint64) (uint64, error) {
+	var results [chunks]uint64
+	var sum uint64
+	for start := uint64(0); start < ops; start += chunks {
+		var done sync.WaitGroup
+		done.Add(chunks)
+		for i := uint64(0); i < chunks; i++ {
+			go func(i uint64) {
+				defer done.Done()
+				results[i] = syntheticWork(start+i, chunkSteps)
+			}(i)
+		}
+		done.Wait()
+		for _, r := range results {
+			sum += r
+		}
+	}
+	return sum, nil
+}
