@@ -59,7 +59,6 @@ ifneq ($(filter 1 true,$(CI) $(WERROR)),)
 WERROR_FLAG := -Werror
 endif
 
-empty :=
 comma := ,
 
 # V=1 shows whole commands.
@@ -201,11 +200,10 @@ test-clang:
 	@$(MAKE) B=$(B)/clang CC=clang test-programs
 
 # Every feature of the kernel has a way without it.
-FALLBACK_TESTS_OP := uring net process cached
-FALLBACK_TESTS_RING := go serve cancel_lost
-FALLBACK_BINS := $(filter $(patsubst %,$(B)/test/test_%,$(FALLBACK_TESTS_OP) $(FALLBACK_TESTS_RING)),$(TEST_BINS))
+FALLBACKS := test/fallbacks
+FALLBACK_BINS := $(sort $(patsubst %,$(B)/test/test_%,$(shell sed 's/\#.*//; s/^[^[:space:]]*//; s/:[^ ]*//g; s/-//' $(FALLBACKS))))
 test-fallbacks: tools $(FALLBACK_BINS)
-	@$(RUN_TESTS) --fallbacks --ring-only $(subst $(empty) $(empty),$(comma),$(FALLBACK_TESTS_RING)) $(FALLBACK_BINS)
+	@$(RUN_TESTS) --fallbacks $(FALLBACKS) $(FALLBACK_BINS)
 
 test-valgrind: $(VALGRIND_BINS)
 	@tools/setup valgrind

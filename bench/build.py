@@ -49,6 +49,7 @@ def build(build_dir):
          *(os.path.join(build_dir, tool) for tool in ("echo", "echo_pthread", "load", "httpd", "httpd_pthread"))],
         rows_command(build_dir),
         ["cc", *C_FLAGS, "bench/echo_uring.c", "-o", os.path.join(target, "echo_uring"), "-luring"],
+        ["cc", *C_FLAGS, "bench/read_uring.c", "-o", os.path.join(target, "read_uring"), "-luring"],
         ["cc", *C_FLAGS, "bench/echo_epoll.c", "-o", os.path.join(target, "echo_epoll")],
         ["cc", *C_FLAGS, "bench/accept_load.c", "tools/load/server.c", "-o", os.path.join(target, "accept_load")],
         ["cc", *C_FLAGS, "bench/peer.c", "-o", os.path.join(target, "peer"), "-pthread"]]

@@ -5,13 +5,17 @@
  * coroutine runtime does the same work and cannot do less. Expected: 5 to 10 us of
  * CPU a request, nearly all of it in the kernel's TCP.
  *
- * usage: echo_uring [port]      prints "listening on 127.0.0.1:port", serves until killed
+ * With `files` connections are registered files from their accept on and have no descriptors
+ * (IORING_FILE_INDEX_ALLOC): what would registering save? Two references of a file a request.
+ *
+ * usage: echo_uring [port] [files]    prints "listening on 127.0.0.1:port", serves until killed
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <liburing.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +27,9 @@
 #define BUFFER_BYTES 4096
 #define RING_ENTRIES 1024
 #define CQ_ENTRIES 8192
+#define FILES 8192
 
-enum what { ACCEPT, RECV, SEND };
+enum what { ACCEPT, RECV, SEND, CLOSE };
 
 struct conn {
 	int fd;
@@ -38,6 +43,7 @@ struct server {
 	int listen_fd;
 	struct conn **conns; /* by fd */
 	size_t conns_max;
+	bool files; /* fd is a slot of the registered files */
 };
 
 static void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -77,7 +83,10 @@ static void queue_accept(struct server *s)
 {
 	struct io_uring_sqe *sqe = next_sqe(s);
 
-	io_uring_prep_multishot_accept(sqe, s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (s->files)
+		io_uring_prep_multishot_accept_direct(sqe, s->listen_fd, NULL, NULL, 0);
+	else
+		io_uring_prep_multishot_accept(sqe, s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	tag(sqe, s->listen_fd, ACCEPT);
 }
 
@@ -86,6 +95,7 @@ static void queue_recv(struct server *s, struct conn *c)
 	struct io_uring_sqe *sqe = next_sqe(s);
 
 	io_uring_prep_recv(sqe, c->fd, c->buf, sizeof(c->buf), 0);
+	sqe->flags |= s->files ? IOSQE_FIXED_FILE : 0;
 	tag(sqe, c->fd, RECV);
 }
 
@@ -94,20 +104,33 @@ static void queue_send(struct server *s, struct conn *c)
 	struct io_uring_sqe *sqe = next_sqe(s);
 
 	io_uring_prep_send(sqe, c->fd, c->buf + c->sent, c->len - c->sent, MSG_NOSIGNAL);
+	sqe->flags |= s->files ? IOSQE_FIXED_FILE : 0;
 	tag(sqe, c->fd, SEND);
+}
+
+static void close_conn(struct server *s, int fd)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!s->files) {
+		close(fd);
+		return;
+	}
+	sqe = next_sqe(s);
+	io_uring_prep_close_direct(sqe, (unsigned)fd);
+	tag(sqe, fd, CLOSE);
 }
 
 static void drop(struct server *s, struct conn *c)
 {
 	s->conns[c->fd] = NULL;
-	close(c->fd);
+	close_conn(s, c->fd);
 	free(c);
 }
 
 static void on_accept(struct server *s, int32_t res, uint32_t flags)
 {
 	struct conn *c;
-	int on = 1;
 
 	if (!(flags & IORING_CQE_F_MORE))
 		queue_accept(s);
@@ -115,11 +138,10 @@ static void on_accept(struct server *s, int32_t res, uint32_t flags)
 		return;
 	c = (size_t)res < s->conns_max ? malloc(sizeof(*c)) : NULL;
 	if (!c) {
-		close(res);
+		close_conn(s, res);
 		return;
 	}
 	c->fd = res;
-	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	s->conns[c->fd] = c;
 	queue_recv(s, c);
 }
@@ -162,6 +184,8 @@ static void on_cqe(struct server *s, const struct io_uring_cqe *cqe)
 	case SEND:
 		on_send(s, s->conns[fd], cqe->res);
 		break;
+	case CLOSE:
+		break;
 	}
 }
 
@@ -197,6 +221,8 @@ static void listen_on(struct server *s, uint16_t port)
 	if (s->listen_fd < 0)
 		die("socket: %s", strerror(errno));
 	setsockopt(s->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* What is accepted inherits it. */
+	setsockopt(s->listen_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (bind(s->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) != 0 ||
 	    listen(s->listen_fd, 4096) != 0 ||
 	    getsockname(s->listen_fd, (struct sockaddr *)&addr, &len) != 0)
@@ -230,6 +256,11 @@ static void set_up(struct server *s)
 	s->conns = calloc(s->conns_max, sizeof(*s->conns));
 	if (!s->conns)
 		die("no memory for %zu connections", s->conns_max);
+	if (s->files) {
+		err = io_uring_register_files_sparse(&s->ring, FILES);
+		if (err < 0)
+			die("registering files: %s", strerror(-err));
+	}
 }
 
 int main(int argc, char **argv)
@@ -237,8 +268,9 @@ int main(int argc, char **argv)
 	struct server s = { .listen_fd = -1 };
 	unsigned long port = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
 
-	if (argc > 2 || port > UINT16_MAX)
-		die("usage: echo_uring [port]");
+	s.files = argc == 3 && strcmp(argv[2], "files") == 0;
+	if (argc > 2 + s.files || port > UINT16_MAX)
+		die("usage: echo_uring [port] [files]");
 	set_up(&s);
 	listen_on(&s, (uint16_t)port);
 	queue_accept(&s);

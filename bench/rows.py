@@ -95,6 +95,7 @@ GROUPS = (
     *(Group("steady_one_way_send_drain" + batch, (
         go("go", "steady_one_way_send_drain" + batch, "-procs", "2", *ONE_WAY),
         spg("spg", "steady_one_way_send_drain" + batch, "--shards", "2", *ONE_WAY),
+        spg("spg_chan", "steady_one_way_chan" + batch, "--shards", "2", *ONE_WAY),
         rust("tokio", "steady_one_way_send_drain" + batch, *ONE_WAY),
     ), COORDINATION | NOT_WRITTEN | {"pthread": "a queue of its own would be another design"})
       for batch in ("", "_batched_64", "_all")),
@@ -256,7 +257,7 @@ ROWS = (
         ("one at a time", "", "Go: a channel of 2,048; Tokio: no bound"),
         ("batches of 64", "_batched_64", "Go: slices, Tokio: vectors through a channel"),
         ("2,048 at once", "_all", "Go: slices, Tokio: vectors through a channel"),
-      ) for base, against in (("go", ""), ("tokio", ", against Tokio"))),
+      ) for base, against in (("go", ""), ("tokio", ", against Tokio"), ("spg_chan", ", against channels"))),
     Row("channel of 128, 1 x 1", "chan128", "spg", "go", 1.0, also=CPU, setting=DEFAULT),
     Row("channel of 128, 1 x 1, against Tokio", "chan128", "spg", "tokio", None, also=CPU, setting=DEFAULT),
     Row("channel of 128, 1 x 1, one shard", "chan128", "spg_1", "go_1", 1.0, setting=ONE_SHARD),

@@ -1,6 +1,6 @@
 /*
  * What do messages between two shards cost? The workloads and their constants are those of the
- * reference's coordination suite; the Go twins stand in bench/go/msg.go.
+ * reference's coordination suite; the twins stand in bench/go/msg.go and bench/rust/src/tokio_msg.rs.
  *
  * steady_ping_pong_rtt       a question and its answer between shard 0 and shard 1, each with
  *                            one coroutine that stays; 256 rounds are one iteration of the
@@ -9,6 +9,8 @@
  * steady_one_way_send_drain  2,048 messages from shard 0 to shard 1, a flush, FLUSH and its
  *                            ACK: one iteration. 20 to 60 ns a message; _batched_64 and _all,
  *                            with 64 and 2,048 messages in a call, 3 to 15 ns.
+ * steady_one_way_chan        the same over a channel of 2,048: 20 to 80 ns a value, as pieces of
+ *                            the sender's memory 2 to 5 ns.
  */
 #include "bench/bench.h"
 
@@ -179,6 +181,109 @@ static int one_way_all_pass(const struct bench_options *o, uint64_t ops, uint64_
 	return one_way(ITERATION, ops, sum);
 }
 
+/* The same over plain channels: values, or pieces of the iteration; nothing of it is copied. */
+struct piece {
+	const uint32_t *values; /* NULL: value is it, or n is 0: flush */
+	uint32_t value, n;
+};
+SPG_CHAN_DEFINE(piece_chan, struct piece)
+
+struct chan_drain {
+	struct drain d;
+	piece_chan *pieces;
+	spg_chan *acks;
+};
+
+static int chan_send_values(struct chan_drain *c, uint64_t first, size_t n)
+{
+	static uint32_t out[ITERATION]; /* of the one sender; the receiver is done with it at the ACK */
+	int err = 0;
+
+	for (size_t i = 0; c->d.batch == 1 && i < n && err == 0; i++)
+		err = piece_chan_send(c->pieces, (struct piece){ .value = (uint32_t)bench_mix(first + i), .n = 1 });
+	for (size_t at = 0; c->d.batch > 1 && at < n && err == 0;) {
+		size_t some = n - at < c->d.batch ? n - at : c->d.batch;
+
+		for (size_t i = 0; i < some; i++)
+			out[at + i] = (uint32_t)bench_mix(first + at + i);
+		err = piece_chan_send(c->pieces, (struct piece){ .values = out + at, .n = (uint32_t)some });
+		at += some;
+	}
+	return err;
+}
+
+static void chan_send_all(void *arg)
+{
+	struct chan_drain *c = arg;
+	struct drain *d = &c->d;
+
+	for (uint64_t at = 0; at < d->ops && d->err == 0; at += ITERATION) {
+		uint64_t left = d->ops - at;
+
+		d->err = chan_send_values(c, at, left < ITERATION ? left : ITERATION);
+		if (d->err == 0)
+			d->err = piece_chan_send(c->pieces, (struct piece){ 0 });
+		if (d->err == 0)
+			d->err = spg_chan_recv(c->acks, NULL);
+	}
+	spg_chan_close(c->pieces);
+	spg_wg_done(&d->done);
+}
+
+static void chan_drain_all(void *arg)
+{
+	struct chan_drain *c = arg;
+	struct drain *d = &c->d;
+	struct piece piece;
+
+	while (piece_chan_recv(c->pieces, &piece) == 0) {
+		if (piece.n == 0 && spg_chan_send(c->acks, NULL) < 0)
+			bench_die("no room for an ACK");
+		for (uint32_t i = 0; i < piece.n; i++)
+			d->sum += (piece.values != NULL ? piece.values[i] : piece.value) ^ d->count++;
+	}
+	spg_wg_done(&d->done);
+}
+
+static int one_way_chan(size_t batch, uint64_t ops, uint64_t *sum)
+{
+	struct chan_drain c = {
+		.d = { .done = SPG_WG_INIT, .ops = ops, .batch = batch },
+		.pieces = piece_chan_new(ITERATION),
+		.acks = spg_chan_new(0, 1),
+	};
+	spg_attr sender = bench_attr(0), drainer = bench_attr(1);
+
+	if (c.pieces == NULL || c.acks == NULL)
+		return -ENOMEM;
+	spg_wg_add(&c.d.done, 2);
+	bench_go(&drainer, chan_drain_all, &c);
+	bench_go(&sender, chan_send_all, &c);
+	bench_wait(&c.d.done);
+	spg_chan_unref(c.pieces);
+	spg_chan_unref(c.acks);
+	*sum = c.d.sum;
+	return c.d.err < 0 ? c.d.err : c.d.count == ops ? 0 : -EPROTO;
+}
+
+static int one_way_chan_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
+{
+	(void)o;
+	return one_way_chan(1, ops, sum);
+}
+
+static int one_way_chan_64_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
+{
+	(void)o;
+	return one_way_chan(64, ops, sum);
+}
+
+static int one_way_chan_all_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
+{
+	(void)o;
+	return one_way_chan(ITERATION, ops, sum);
+}
+
 static int ping_pong_row(const struct bench_options *o, struct bench_report *r)
 {
 	return bench_measure(o, r, ping_pong_pass);
@@ -199,10 +304,28 @@ static int one_way_all_row(const struct bench_options *o, struct bench_report *r
 	return bench_measure(o, r, one_way_all_pass);
 }
 
+static int one_way_chan_row(const struct bench_options *o, struct bench_report *r)
+{
+	return bench_measure(o, r, one_way_chan_pass);
+}
+
+static int one_way_chan_64_row(const struct bench_options *o, struct bench_report *r)
+{
+	return bench_measure(o, r, one_way_chan_64_pass);
+}
+
+static int one_way_chan_all_row(const struct bench_options *o, struct bench_report *r)
+{
+	return bench_measure(o, r, one_way_chan_all_pass);
+}
+
 const struct bench_row bench_rows_msg[] = {
 	{ "steady_ping_pong_rtt", ping_pong_row, true },
 	{ "steady_one_way_send_drain", one_way_row, true },
 	{ "steady_one_way_send_drain_batched_64", one_way_64_row, true },
 	{ "steady_one_way_send_drain_all", one_way_all_row, true },
+	{ "steady_one_way_chan", one_way_chan_row, true },
+	{ "steady_one_way_chan_batched_64", one_way_chan_64_row, true },
+	{ "steady_one_way_chan_all", one_way_chan_all_row, true },
 	{ NULL, NULL, false },
 };

@@ -72,6 +72,10 @@ def echo_group(conns, *names, quick=True):
                  without={twin: "echo64 has it" for twin in TWINS if names and twin not in names})
 
 
+# What registering saves is asked of the bare ring.
+NO_TWINS = {twin: "a question about the ring alone" for twin in TWINS}
+
+
 def echo_shards_group(conns):
     """The server where it likes on both CPUs, with as many shards and with more."""
     return Group(f"echo{conns}_shards", tuple(
@@ -127,6 +131,15 @@ NET_GROUPS = (
     echo_group(64),
     echo_group(512, "go", "spg", "uring", quick=False),
     echo_group(5000, "go", "spg", "uring"),
+    Group("registered_echo", (
+        Lane("unregistered", ("{build}/bench/echo_uring", "0"), kind="echo", cpus="0"),
+        Lane("files", ("{build}/bench/echo_uring", "0", "files"), kind="echo", cpus="0"),
+    ), NO_TWINS, conns=64, same_sum=False, quick=False),
+    *(Group(f"registered_{kind}_{depth}", tuple(
+        Lane(name, ("{build}/bench/read_uring", kind, *what, "--qd", str(depth), "--ops", "5000"))
+        for name, what in (("unregistered", ()), ("buffers", ("buffers",)), ("files", ("files",)),
+                           ("both", ("buffers", "files")))
+    ), NO_TWINS, quick=False) for kind in ("cached", "direct") for depth in (1, 32)),
     echo_shards_group(64),
     echo_shards_group(512),
     Group("accept_churn", echo_lanes(), conns=32, load="churn", same_sum=False),
@@ -195,6 +208,13 @@ NET_ROWS = (
         setting=AT_0),
     Row("echo, 64 connections, against a thread each", "echo64", "spg", "pthread", None, "cpu_ns_per_op",
         also=RATE, setting=AT_0),
+    Row("the raw ring loop, connections as registered files", "registered_echo", "files", "unregistered", None,
+        "cpu_ns_per_op", also=RATE, setting="server on CPU 0, 64 connections from CPU 1"),
+    *(Row(f"4 KiB reads by the raw ring, {kind}, {depth} in flight, registered {what}",
+          f"registered_{kind}_{depth}", lane, "unregistered", None, "cpu_ns_per_op", also=WALL,
+          setting="one thread and its ring")
+      for kind in ("cached", "direct") for depth in (1, 32)
+      for what, lane in (("buffers", "buffers"), ("file", "files"), ("buffers and file", "both"))),
     *(Row(f"echo, {conns} connections, {n} shards against 2", f"echo{conns}_shards", f"spg_{n}", "spg_2", 1.10,
           "cpu_ns_per_op", also=RATE, setting="server on both CPUs, load on CPU 1")
       for conns in (64, 512) for n in (4, 8)),

@@ -58,8 +58,8 @@ static unsigned wanted_flags(bool sqpoll)
 		flags |= *feature_at(setup_flags[i].feature) ? setup_flags[i].flag : 0;
 	if (sqpoll)
 		flags = (flags & ~(unsigned)NOT_WITH_SQPOLL) | IORING_SETUP_SQPOLL;
-	/* The kernel wants them in this company. */
-	if (!(flags & IORING_SETUP_SINGLE_ISSUER))
+	/* The kernel wants them in this company; and without its flag a busy shard would miss what is deferred. */
+	if (!(flags & IORING_SETUP_SINGLE_ISSUER) || !(flags & IORING_SETUP_TASKRUN_FLAG))
 		flags &= ~(unsigned)IORING_SETUP_DEFER_TASKRUN;
 	if (!(flags & (IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN)))
 		flags &= ~(unsigned)IORING_SETUP_TASKRUN_FLAG;
@@ -68,18 +68,21 @@ static unsigned wanted_flags(bool sqpoll)
 
 /*
  * Gives up half of the entries at a time on -ENOMEM, one flag at a time on -EINVAL; before
- * that the polling thread, which may be forbidden or one too many.
+ * that the polling thread's CPU, and the thread, which may be forbidden or one too many.
  */
-static int setup(struct spg__ring *ring, unsigned entries, unsigned sqpoll_idle_ms)
+static int setup(struct spg__ring *ring, const struct spg__ring_conf *conf)
 {
+	unsigned entries = conf->entries;
+	int sqpoll_cpu = conf->sqpoll_cpu;
 	size_t next = 0;
 
 	for (;;) {
-		bool sqpoll = sqpoll_idle_ms > 0 && spg__features.sqpoll;
+		bool sqpoll = conf->sqpoll_idle_ms > 0 && spg__features.sqpoll, bound = sqpoll && sqpoll_cpu >= 0;
 		struct io_uring_params params = {
-			.flags = wanted_flags(sqpoll),
+			.flags = wanted_flags(sqpoll) | (bound ? IORING_SETUP_SQ_AFF : 0),
 			.cq_entries = entries * CQ_PER_SQ,
-			.sq_thread_idle = sqpoll ? sqpoll_idle_ms : 0,
+			.sq_thread_idle = sqpoll ? conf->sqpoll_idle_ms : 0,
+			.sq_thread_cpu = bound ? (unsigned)sqpoll_cpu : 0,
 		};
 		int err = spg__fault(SPG__FAULT_MAP);
 
@@ -89,6 +92,10 @@ static int setup(struct spg__ring *ring, unsigned entries, unsigned sqpoll_idle_
 			return 0;
 		if (err == -ENOMEM && entries / 2 >= ENTRIES_MIN) {
 			entries /= 2;
+			continue;
+		}
+		if (bound) {
+			sqpoll_cpu = -1;
 			continue;
 		}
 		if (sqpoll) {
@@ -121,7 +128,7 @@ int spg__ring_open(struct spg__ring *ring, struct spg__shard *shard, const struc
 		return -ENOSYS;
 	if (shard->id == 0)
 		spg__features.sqpoll &= conf->sqpoll_idle_ms > 0;
-	err = setup(ring, conf->entries, conf->sqpoll_idle_ms);
+	err = setup(ring, conf);
 	if (err < 0)
 		return err;
 	ring->sqpoll = (ring->uring.flags & IORING_SETUP_SQPOLL) != 0;

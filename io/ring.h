@@ -78,6 +78,7 @@ struct spg__ring_conf {
 	unsigned entries;
 	unsigned iowq_workers_max;
 	unsigned sqpoll_idle_ms; /* 0: no polling thread */
+	int sqpoll_cpu;		 /* that it is bound to; -1: to none */
 };
 
 /* On the shard's thread, before its loop. 0 or the errno of the set-up. */

@@ -59,23 +59,27 @@ void spg__watch_complete(struct spg__watch *watch, int32_t res)
 	drop(watch); /* WA2 */
 }
 
-static void cancel_here(struct spg__watch *watch, struct spg__shard *shard)
+/* WA4. false: no room for it now. */
+static bool cancel_here(struct spg__watch *watch, struct spg__shard *shard)
 {
 	struct io_uring_sqe *sqe = spg__ring_sqe(spg__ring_of(shard));
 
-	/* Without room it stays until its descriptor is ready or closed: it holds nobody up. */
-	if (sqe == NULL)
-		return;
-	io_uring_prep_poll_remove(sqe, (uint64_t)(uintptr_t)watch | SPG__UD_WATCH);
+	if (spg__unlikely(sqe == NULL))
+		return false;
+	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)watch | SPG__UD_WATCH, 0);
 	sqe->user_data = SPG__UD_IGNORE;
+	return true;
 }
 
+/* With a reference (WA2). */
 static void cancel_run(struct spg__errand *errand, struct spg__shard *shard)
 {
 	struct spg__watch *watch = spg__container_of(errand, struct spg__watch, errand);
 
-	cancel_here(watch, shard);
-	drop(watch);
+	if (cancel_here(watch, shard))
+		drop(watch);
+	else
+		spg__shard_errand(shard, errand); /* the next pass makes room */
 }
 
 void spg__watch_detach(struct spg__watch *watch)
@@ -86,13 +90,11 @@ void spg__watch_detach(struct spg__watch *watch)
 	spg__lock(&watch->lock);
 	fired = watch->state == SPG__WATCH_FIRED;
 	watch->state = SPG__WATCH_DETACHED;
-	if (!fired && watch->ring->shard != self)
+	if (!fired)
 		atomic_fetch_add_explicit(&watch->refs, 1, memory_order_relaxed);
 	spg__unlock(&watch->lock);
-	if (fired) {
+	if (fired || (watch->ring->shard == self && cancel_here(watch, self))) {
 		drop(watch);
-	} else if (watch->ring->shard == self) {
-		cancel_here(watch, self);
 	} else {
 		watch->errand.run = cancel_run;
 		spg__shard_errand(watch->ring->shard, &watch->errand);

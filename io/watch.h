@@ -4,9 +4,12 @@
  *
  * WA1  state and fire change hands under the lock: fire is called once, before detach
  *      has the lock, or never.
- * WA2  The CQE frees a detached watch; detaching frees one that has fired. A cancel that
- *      travels to another shard holds a reference.
+ * WA2  The CQE frees a detached watch; detaching frees one that has fired. A cancel holds a
+ *      reference until it is in the ring.
  * WA3  It counts as an operation on its descriptor, so spg_close ends it (fdtab.h).
+ * WA4  One cancel is enough, unlike an operation's (O3): a poll is in one table of the kernel's
+ *      from its submission to its end, and ASYNC_CANCEL marks the one it finds even while an
+ *      event is being looked at. (POLL_REMOVE gives up then, -EALREADY, and the poll may stay.)
  */
 #ifndef SPG__IO_WATCH_H
 #define SPG__IO_WATCH_H

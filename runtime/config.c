@@ -26,6 +26,7 @@ static const struct field {
 	FIELD(coroutines_max, "SPG_COROUTINES_MAX", U64, 0, INT64_MAX),
 	FIELD(ring_entries, "SPG_RING_ENTRIES", UINT, 8, 32768),
 	FIELD(sqpoll_idle_ms, "SPG_SQPOLL_IDLE_MS", UINT, 0, 3600000),
+	FIELD(sqpoll_cpu, "SPG_SQPOLL_CPU", INT, -1, CPU_SETSIZE - 1),
 	FIELD(steal, "SPG_STEAL", BOOL, 0, 1),
 	FIELD(steal_batch, "SPG_STEAL_BATCH", UINT, 1, SPG__RUNQ_BATCH),
 	FIELD(steal_probe, "SPG_STEAL_PROBE", UINT, 1, SPG__SHARDS_MAX),
@@ -51,6 +52,10 @@ static const struct field {
 #undef FIELD
 };
 #define FIELDS (sizeof(fields) / sizeof(fields[0]))
+
+#define PRESET_ENV "SPG_PRESET"
+/* Of a polling thread for which only the CPU was asked. */
+#define SQPOLL_IDLE_MS 2000
 
 static int64_t unit(const char *suffix, bool time)
 {
@@ -170,7 +175,10 @@ static int64_t load(const void *at, const struct field *field)
 
 void spg_config_init(spg_config *cfg)
 {
+	const char *preset = getenv(PRESET_ENV);
+
 	*cfg = (spg_config){
+		.sqpoll_cpu = -1,
 		.stack_size = (size_t)256 << 10,
 		.stack_cache = 16384,
 		.ring_entries = 256,
@@ -206,6 +214,31 @@ void spg_config_init(spg_config *cfg)
 		else if (parse(&fields[i], text, &value) == 0)
 			store(at, &fields[i], value);
 	}
+	if (preset != NULL && strcmp(preset, "throughput") == 0)
+		spg_config_throughput(cfg, cfg->sqpoll_idle_ms);
+}
+
+void spg_config_throughput(spg_config *cfg, unsigned sqpoll_idle_ms)
+{
+	const spg_config preset = {
+		.ring_entries = 4096,
+		.sqpoll_idle_ms = sqpoll_idle_ms,
+		.run_budget = 256,
+		.timer_slack_ns = 40000,
+	};
+
+	for (size_t i = 0; i < FIELDS; i++) {
+		int64_t value = load((const char *)&preset + fields[i].offset, &fields[i]);
+		bool named = value != 0 || fields[i].offset == offsetof(spg_config, sqpoll_idle_ms);
+
+		if (named && getenv(fields[i].env) == NULL)
+			store((char *)cfg + fields[i].offset, &fields[i], value);
+	}
+}
+
+unsigned spg__config_sqpoll_idle_ms(const spg_config *cfg)
+{
+	return cfg->sqpoll_idle_ms == 0 && cfg->sqpoll_cpu >= 0 ? SQPOLL_IDLE_MS : cfg->sqpoll_idle_ms;
 }
 
 int spg__cpu_list(const char *text, cpu_set_t *set)
@@ -328,10 +361,13 @@ static int check_field(const spg_config *cfg, const struct field *field)
 
 int spg__config_check(const spg_config *cfg)
 {
+	const char *preset = getenv(PRESET_ENV);
 	struct spg__debug debug;
 	cpu_set_t set;
 	const char *bad;
 
+	if (preset != NULL && preset[0] != '\0' && strcmp(preset, "throughput") != 0)
+		return complain(PRESET_ENV, preset);
 	for (size_t i = 0; i < FIELDS; i++) {
 		int err = check_field(cfg, &fields[i]);
 

@@ -21,6 +21,9 @@ unsigned spg__config_shards(const spg_config *cfg);
 /* The CPUs they may run on. */
 unsigned spg__config_cpus(const spg_config *cfg);
 
+/* sqpoll_idle_ms, or what a CPU for the polling threads implies. 0: there are none. */
+unsigned spg__config_sqpoll_idle_ms(const spg_config *cfg);
+
 /* What SPG_DEBUG asks for. */
 struct spg__debug {
 	int64_t schedtrace_ns; /* 0: no */

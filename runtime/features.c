@@ -1,4 +1,5 @@
 #include "io/features.h"
+#include "runtime/config.h"
 
 #include <spg/features.h>
 #include <spg/runtime.h>
@@ -17,10 +18,9 @@ static const char *obstacle(const struct view *v, const char *name)
 {
 	bool single = v->kernel.single_issuer && v->allowed.single_issuer;
 	bool coop = v->kernel.coop_taskrun && v->allowed.coop_taskrun;
-	bool defer = v->kernel.defer_taskrun && v->allowed.defer_taskrun && single;
+	bool flag = v->kernel.taskrun_flag && v->allowed.taskrun_flag;
+	bool defer = v->kernel.defer_taskrun && v->allowed.defer_taskrun && single && flag;
 
-	if (strcmp(name, "buf_ring") == 0)
-		return "no call of spg needs it";
 	if (strcmp(name, "sqpoll") == 0)
 		return v->sqpoll ? NULL : "sqpoll_idle_ms is 0";
 	if (v->sqpoll && (strcmp(name, "coop_taskrun") == 0 || strcmp(name, "taskrun_flag") == 0 ||
@@ -28,6 +28,8 @@ static const char *obstacle(const struct view *v, const char *name)
 		return "sqpoll excludes it";
 	if (strcmp(name, "defer_taskrun") == 0 && !single)
 		return "it needs single_issuer";
+	if (strcmp(name, "defer_taskrun") == 0 && !flag)
+		return "it needs taskrun_flag";
 	if (strcmp(name, "taskrun_flag") == 0 && !coop && !defer)
 		return "it needs coop_taskrun or defer_taskrun";
 	if (strcmp(name, "send_msg_ring") == 0 && !(v->kernel.msg_ring && v->allowed.msg_ring))
@@ -76,7 +78,7 @@ int spg_features(spg_feature *features, size_t cap)
 		return -EINVAL;
 	v.ring_err = spg__features_probe(&v.kernel);
 	v.sqpoll = v.running != NULL ? v.running->sqpoll :
-				       cfg.sqpoll_idle_ms > 0 && v.kernel.sqpoll && v.allowed.sqpoll;
+				       spg__config_sqpoll_idle_ms(&cfg) > 0 && v.kernel.sqpoll && v.allowed.sqpoll;
 	for (n = 0; spg__feature_at(&v.kernel, n, &each); n++) {
 		if (n < cap)
 			describe(&v, n, &features[n]);

@@ -131,7 +131,8 @@ static void *shard_main(void *arg)
 	struct spg__ring_conf conf = {
 		.entries = rt.cfg.ring_entries,
 		.iowq_workers_max = IOWQ_WORKERS_MAX,
-		.sqpoll_idle_ms = rt.cfg.sqpoll_idle_ms,
+		.sqpoll_idle_ms = spg__config_sqpoll_idle_ms(&rt.cfg),
+		.sqpoll_cpu = rt.cfg.sqpoll_cpu,
 	};
 	int err;
 

@@ -4,6 +4,7 @@
 #include "coro/clock.h"
 #include "sched/cancel.h"
 #include "sched/queue.h"
+#include "sched/thread.h"
 #include "sched/trace.h"
 #include "sched/watchdog.h"
 
@@ -16,9 +17,6 @@
 #define PASS_NS 100000
 /* Until it is measured: a run is worth a thief. */
 #define RUN_AVG_START_NS 50000
-/* After so many spins in a row that found nothing, only one idle time in SPIN_RETRY spins. */
-#define SPIN_MISSES_MAX 4
-#define SPIN_RETRY 16
 
 struct spg__sched spg__sched;
 
@@ -135,28 +133,50 @@ static int bits(_Atomic uint64_t *mask)
 	return n;
 }
 
-static bool spin_start(struct spg__shard *shard)
+/* SP3: does another one sleep on this shard's CPU? */
+static bool cpu_shared(struct spg__shard *shard, int cpu)
+{
+	for (unsigned i = 0; i < spg__sched.conf.shards; i++) {
+		struct spg__shard *other = spg__shard_at((int)i);
+
+		/* relaxed, both: a hint. */
+		if (other != shard && atomic_load_explicit(&other->asleep, memory_order_relaxed) &&
+		    atomic_load_explicit(&other->cpu, memory_order_relaxed) == cpu)
+			return true;
+	}
+	return false;
+}
+
+/* How long to spin; 0: not at all. */
+static int64_t spin_start(struct spg__shard *shard)
 {
 	int spinning, busy;
+	int64_t length;
 
 	if (!spg__sched.may_spin)
-		return false;
-	if (shard->spin_misses > SPIN_MISSES_MAX && shard->spin_misses % SPIN_RETRY != 0) {
-		shard->spin_misses++;
-		return false;
-	}
+		return 0;
+	length = spg__spin_length(&shard->spin, spg__sched.conf.spin_ns, spg__random(shard));
+	if (length == 0)
+		return 0;
 	/* relaxed: the limit may be overrun for a moment. */
 	if (spg__unlikely(spg__crowded(shard)))
-		return false;
+		return 0;
 	spinning = bits(spg__sched.spinning);
 	busy = (int)spg__sched.conf.shards - bits(spg__sched.sleeping) - spinning - 1;
 	/* More shards than CPUs: who waits for a CPU is no company for a spinner. */
 	if (busy > (int)spg__sched.conf.cpus)
 		busy = (int)spg__sched.conf.cpus;
 	if (spinning >= (busy / 2 > 1 ? busy / 2 : 1))
-		return false;
+		return 0;
+	if (spg__spin_is_try(&shard->spin) && shard->spin.woken_soon &&
+	    spg__sched.conf.shards <= spg__sched.conf.cpus) {
+		int cpu = sched_getcpu();
+
+		if (cpu_shared(shard, cpu))
+			spg__thread_leave_cpu(cpu);
+	}
 	spg__mask_set(spg__sched.spinning, shard->id); /* I2 counts on it */
-	return true;
+	return length;
 }
 
 /*
@@ -176,15 +196,15 @@ static void pass_on(struct spg__shard *shard)
 }
 
 /*
- * Looks for work for spin_ns, or until a timer is due. true: found. A timer is no find: the sleep
+ * Looks for work for a while, or until a timer is due. true: found. A timer is no find: the sleep
  * would have ended for it as well, and for less CPU.
  */
 static bool spin(struct spg__shard *shard)
 {
-	int64_t now = spg__clock_ns(), until = now + spg__sched.conf.spin_ns;
+	int64_t length = spin_start(shard), now = spg__clock_ns(), until = now + length;
 	bool found = false;
 
-	if (!spin_start(shard))
+	if (length == 0)
 		return false;
 	spg__count(&shard->counters.spins);
 	while (!found && now < until &&
@@ -199,19 +219,18 @@ static bool spin(struct spg__shard *shard)
 			found = spg__steal(shard, now);
 	}
 	(void)spg__mask_clear(spg__sched.spinning, shard->id); /* I5: a waker may have been faster */
-	if (found) {
-		shard->spin_misses = 0;
-		spg__count(&shard->counters.spin_hits);
-	} else {
-		shard->spin_misses++;
-	}
+	spg__spin_ended(&shard->spin, found);
+	spg__count_add(&shard->counters.spin_hits, found);
 	return found;
 }
 
 static void sleep_in_poller(struct spg__shard *shard)
 {
-	int64_t due, before;
+	int64_t due, before, slept = 0;
+	bool by_shard;
 
+	if (spg__sched.may_spin)
+		atomic_store_explicit(&shard->cpu, sched_getcpu(), memory_order_relaxed); /* relaxed: a hint */
 	/* seq_cst [W4]: then the last look (I2). */
 	atomic_store_explicit(&shard->asleep, true, memory_order_seq_cst);
 	spg__mask_set(spg__sched.sleeping, shard->id);
@@ -229,12 +248,15 @@ static void sleep_in_poller(struct spg__shard *shard)
 			due = spg__clock_after_ns(
 				due, spg__timers_slack(&shard->timers, spg__sched.conf.timer_slack_ns));
 			spg__sched.poller->wait(shard, due);
-			spg__count_add(&shard->counters.idle_ns, (uint64_t)(spg__clock_ns() - before));
+			slept = spg__clock_ns() - before;
+			spg__count_add(&shard->counters.idle_ns, (uint64_t)slept);
 			if (spg__unlikely(spg__trace_any(shard)))
 				spg__trace_put_any(shard, SPG__TRACE_AWAKE, 0, 0);
 		}
 	}
-	(void)spg__mask_clear(spg__sched.sleeping, shard->id);
+	/* I4: taken by one who had work for us; a thread of no shard counts as well. */
+	by_shard = !spg__mask_clear(spg__sched.sleeping, shard->id);
+	spg__spin_slept(&shard->spin, slept, by_shard, spg__sched.conf.spin_ns);
 	/* seq_cst [D6]. */
 	atomic_store_explicit(&shard->asleep, false, memory_order_seq_cst);
 	atomic_store_explicit(&shard->pass_ns, spg__clock_ns(), memory_order_relaxed);

@@ -52,6 +52,7 @@
 #include "coro/lock.h"
 #include "sched/poller.h"
 #include "sched/runq.h"
+#include "sched/spin.h"
 #include "sched/stats.h"
 #include "sched/timer.h"
 
@@ -93,7 +94,7 @@ struct spg__shard {
 	struct spg__stack_cache stacks;
 	uint64_t ids_next, ids_end;
 	uint64_t random;
-	unsigned spin_misses;
+	struct spg__spin spin;
 	/* Steal back-off: no attempt before this time; doubles while attempts fail. */
 	int64_t steal_after_ns, steal_backoff_ns;
 	/* Attempts in a row that found nothing. */
@@ -126,6 +127,8 @@ struct spg__shard {
 	/* For the watchdog and statistics: it is in the poller [D6]; it is stuck in one coroutine [D1]. */
 	alignas(SPG__CACHELINE) _Atomic bool asleep;
 	_Atomic bool stalled;
+	/* Where it went to sleep last (SP3). */
+	_Atomic int cpu;
 	/* Odd: its thread is in the kernel (sched/deadlock.h, DL1). Written by that thread. */
 	_Atomic uint64_t naps;
 	struct spg__runq runq;

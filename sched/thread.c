@@ -7,6 +7,7 @@
 #include "sched/shard.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 static struct {
@@ -155,4 +156,16 @@ static void interrupt(struct spg__thread *thread, void *arg)
 void spg__threads_interrupt(void)
 {
 	spg__threads_each(interrupt, NULL);
+}
+
+void spg__thread_leave_cpu(int cpu)
+{
+	cpu_set_t all, others;
+
+	if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof(all), &all) != 0)
+		return;
+	others = all;
+	CPU_CLR(cpu, &others);
+	if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof(others), &others) == 0)
+		(void)sched_setaffinity(0, sizeof(all), &all);
 }

@@ -48,4 +48,7 @@ static inline struct spg__thread *spg__thread_of(struct spg__waiter *w)
 	return spg__container_of(w, struct spg__thread, waiter);
 }
 
+/* Moves the calling thread off a CPU, if it may run on another; its affinity is as before in the end. */
+void spg__thread_leave_cpu(int cpu);
+
 #endif

@@ -7,6 +7,7 @@
 #include "t.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 
 #define CROWD_THREADS_MAX 8
 
@@ -56,6 +57,62 @@ static inline void crowd_run(unsigned coros, unsigned threads, void (*fn)(void *
 	crowd_start(&crowd, coros, threads, fn, arg);
 	crowd_wait(&crowd);
 }
+
+/*
+ * A foreign thread that is always at hand, asleep: to start one for each round, or to poll for its
+ * progress, takes far longer than the round where CPUs are few.
+ */
+struct crowd_hand {
+	pthread_t thread;
+	sem_t begin;
+	struct crowd *crowd; /* NULL: end */
+};
+
+static inline void *crowd_hand_main(void *arg)
+{
+	struct crowd_hand *hand = arg;
+
+	while (sem_wait(&hand->begin) == 0 && hand->crowd != NULL)
+		crowd_member(hand->crowd);
+	return NULL;
+}
+
+static inline void crowd_hand_open(struct crowd_hand *hand)
+{
+	T_EQ(sem_init(&hand->begin, 0, 0), 0);
+	T_EQ(pthread_create(&hand->thread, NULL, crowd_hand_main, hand), 0);
+}
+
+static inline void crowd_hand_close(struct crowd_hand *hand)
+{
+	hand->crowd = NULL;
+	T_EQ(sem_post(&hand->begin), 0);
+	T_EQ(pthread_join(hand->thread, NULL), 0);
+	T_EQ(sem_destroy(&hand->begin), 0);
+}
+
+/* A crowd of one: a coroutine, or the hand's thread. */
+static inline void crowd_hand_start(struct crowd_hand *hand, struct crowd *crowd, bool foreign, void (*fn)(void *),
+				    void *arg)
+{
+	crowd_start(crowd, !foreign, 0, fn, arg);
+	if (!foreign)
+		return;
+	T_EQ(spg_wg_add(&crowd->wg, 1), 0);
+	hand->crowd = crowd;
+	T_EQ(sem_post(&hand->begin), 0);
+}
+
+/* As T_UNTIL in a coroutine, but sleeps when it takes long: somebody may need this CPU for it. */
+#define crowd_until(cond)                                                                          \
+	do {                                                                                       \
+		for (int crowd_tries = 0; !(cond); crowd_tries++) {                                \
+			if (crowd_tries < 20)                                                      \
+				spg_yield();                                                       \
+			else                                                                       \
+				T_EQ(spg_sleep(20 * SPG_US), 0);                                   \
+		}                                                                                  \
+	} while (0)
 
 /* Keeps the CPU busy. */
 static inline void crowd_spin(int64_t ns)

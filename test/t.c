@@ -194,6 +194,19 @@ int64_t t_now_ns(void)
 	return clock_ns(CLOCK_MONOTONIC);
 }
 
+bool t_feature(const char *name)
+{
+	spg_feature features[128];
+	int n = spg_features(features, 128);
+
+	T_OK(n > 0 && n <= 128);
+	for (int i = 0; i < n; i++) {
+		if (strcmp(features[i].name, name) == 0)
+			return features[i].used;
+	}
+	t_fail(__FILE__, __LINE__, "no feature %s", name);
+}
+
 bool t_tsan(void)
 {
 #if defined(__SANITIZE_THREAD__)

@@ -108,6 +108,9 @@ int64_t t_delay_ns(void);
 /* CLOCK_MONOTONIC. */
 int64_t t_now_ns(void);
 
+/* Is the feature used, by the kernel and SPG_DISABLE? Its name is as spg-probe lists it. */
+bool t_feature(const char *name);
+
 /* Under a sanitizer or Valgrind: timing means nothing and memory is padded. */
 bool t_sanitized(void);
 bool t_tsan(void);

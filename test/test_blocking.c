@@ -77,6 +77,7 @@ static int hold_one(void *arg)
 
 static int overload_main(void *arg)
 {
+	static spg_stats_t stats;
 	spg_group *group = spg_group_new(0);
 	struct spg__offload_count count;
 	void *result = &count;
@@ -100,6 +101,14 @@ static int overload_main(void *arg)
 	spg_group_free(group);
 	T_EQ(spg_blocking(hold, NULL, NULL), 0);
 	T_EQ(atomic_load(&ran), 4);
+	/* And the public counters say the same; a job is counted a moment after its caller goes on. */
+	do {
+		spg_yield();
+		T_EQ(spg_stats(&stats), 0);
+	} while (stats.total.blocking_done != 4);
+	T_EQ(stats.total.blocking_queued, 0);
+	T_EQ(stats.total.blocking_threads, 1);
+	T_EQ(stats.total.overloaded, 1);
 	return 0;
 }
 

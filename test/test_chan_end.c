@@ -157,7 +157,7 @@ struct race {
 	spg_ctx *ctx;
 	int err;
 	long value;
-	char *large;
+	char *large; /* the waiter's element, where it is not value */
 	unsigned wait_spins;
 };
 
@@ -167,7 +167,9 @@ static void race_recv(void *arg)
 	spg_ctx *previous = spg_ctx_enter(r->ctx);
 
 	r->value = -1;
-	r->err = spg_chan_recv(r->c, &r->value);
+	r->err = spg_chan_recv(r->c, r->large != NULL ? (void *)r->large : &r->value);
+	if (r->large != NULL && r->err == 0)
+		memcpy(&r->value, r->large, sizeof(r->value));
 	spg_ctx_leave(previous);
 }
 
@@ -177,7 +179,9 @@ static void race_send(void *arg)
 	spg_ctx *previous = spg_ctx_enter(r->ctx);
 	long v = 9;
 
-	r->err = spg_chan_send(r->c, &v);
+	if (r->large != NULL)
+		memcpy(r->large, &v, sizeof(v));
+	r->err = spg_chan_send(r->c, r->large != NULL ? (void *)r->large : &v);
 	spg_ctx_leave(previous);
 }
 
@@ -190,29 +194,41 @@ static void race_cancel(void *arg)
 	spg_ctx_cancel(r->ctx);
 }
 
+/* Copied for so long that the waiter mostly hears of the cancel meanwhile. */
+#define MEDIUM (64 << 10)
+
 /* One waiter, one that serves it by a try, one that cancels it: served or canceled, on both sides alike. */
 static int cancel_against_data(void *arg)
 {
 	uint64_t state = *(uint64_t *)arg;
-	int served = 0, rounds = t_sanitized() ? 300 : 2000;
+	int served = 0, rounds = t_sanitized() ? 2000 : 16000;
+	char *ours = calloc(1, MEDIUM), *theirs = calloc(1, MEDIUM);
+	struct crowd_hand waiting, canceling;
 
+	crowd_hand_open(&waiting);
+	crowd_hand_open(&canceling);
 	for (int i = 0; i < rounds; i++) {
 		uint64_t random = t_random(&state);
 		bool foreign = (random & 3) == 0, sends = (random & 4) != 0;
-		struct race r = { .c = spg_chan_new(sizeof(long), 0), .ctx = spg_ctx_new(NULL) };
+		bool medium = (random & 32) != 0;
+		struct race r = { .c = spg_chan_new(medium ? MEDIUM : sizeof(long), 0), .ctx = spg_ctx_new(NULL) };
 		struct crowd waiter, canceler;
+		void *elem = medium ? (void *)ours : &(long){ 0 };
 		long v = 5;
 		int err;
 
+		r.large = medium ? theirs : NULL;
+		memcpy(elem, &v, sizeof(v));
 		r.wait_spins = random >> 8 & 255;
-		crowd_start(&waiter, !foreign, foreign, sends ? race_send : race_recv, &r);
-		T_UNTIL(look_receivers(r.c) + look_senders(r.c) == 1);
-		crowd_start(&canceler, (random & 8) != 0, (random & 8) == 0, race_cancel, &r);
+		crowd_hand_start(&waiting, &waiter, foreign, sends ? race_send : race_recv, &r);
+		crowd_until(look_receivers(r.c) + look_senders(r.c) == 1);
+		crowd_hand_start(&canceling, &canceler, (random & 8) == 0, race_cancel, &r);
 		for (volatile unsigned k = 0; k < (random >> 16 & 1023); k++)
 			continue;
 		if (random & 16)
 			spg_yield();
-		err = sends ? spg_chan_try_recv(r.c, &v) : spg_chan_try_send(r.c, &v);
+		err = sends ? spg_chan_try_recv(r.c, elem) : spg_chan_try_send(r.c, elem);
+		memcpy(&v, elem, sizeof(v));
 		/* We have seen the effect: the reference may go while the waiter is on its way out. */
 		if (err == 0)
 			spg_chan_unref(r.c);
@@ -231,6 +247,10 @@ static int cancel_against_data(void *arg)
 		served += err == 0;
 		spg_ctx_unref(r.ctx);
 	}
+	crowd_hand_close(&waiting);
+	crowd_hand_close(&canceling);
+	free(ours);
+	free(theirs);
 	fprintf(stderr, "data won %d of %d\n", served, rounds);
 	return 0;
 }
@@ -492,7 +512,7 @@ static int close_is_atomic(void *arg)
 		crowd_start(&senders, (unsigned)senders_count, 0, send_counted, &t);
 		T_UNTIL(look_senders(t.c) == (size_t)senders_count);
 		crowd_start(&taker, 0, 1, take_during_close, &t);
-		T_UNTIL(atomic_load(&t.received) > 2);
+		crowd_until(atomic_load(&t.received) > 2);
 		T_EQ(spg_chan_close(t.c), 0); /* wakes more than one hold of the lock is good for */
 		crowd_wait(&taker);
 		crowd_wait(&senders);

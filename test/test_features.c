@@ -64,6 +64,8 @@ START_TEST(a_reason_is_given_for_what_is_not_used)
 	T_STR(feature("msg_ring")->why, "named in SPG_DISABLE");
 	T_STR(feature("op:statx")->why, "named in SPG_DISABLE");
 	T_OK(feature("op:read")->used);
+	setenv("SPG_DISABLE", "taskrun_flag", 1);
+	T_STR(feature("defer_taskrun")->why, "it needs taskrun_flag");
 	unsetenv("SPG_DISABLE");
 	setenv("SPG_SQPOLL_IDLE_MS", "10", 1);
 	if (!feature("sqpoll")->kernel)

@@ -273,6 +273,8 @@ START_TEST(bad_values_are_refused_and_named)
 	REFUSED(deadlock, 7);
 	REFUSED(cpus, "1-");
 	REFUSED(cpus, "zero");
+	REFUSED(sqpoll_cpu, -2);
+	REFUSED(sqpoll_cpu, 1024);
 	REFUSED(disable, "no_such_feature");
 	REFUSED(disable, "op:nothing");
 	REFUSED(blocking_max, 0);
@@ -328,6 +330,53 @@ START_TEST(the_environment_configures)
 	environment("SPG_STALL", "10parsecs", false);
 	environment("SPG_STEAL", "maybe", false);
 	environment("SPG_DEADLOCK", "panic", false);
+}
+END_TEST
+
+static int in_burst(void *arg)
+{
+	spg_stats_t *stats = arg;
+
+	T_EQ(spg_stats(stats), 0);
+	return (int)stats->config.run_budget;
+}
+
+/* Goal: the preset sets what it names and runs; the environment wins; unknown presets are refused. */
+START_TEST(a_preset_for_throughput)
+{
+	static spg_stats_t stats;
+	spg_config plain, cfg;
+
+	spg_config_init(&plain);
+	cfg = plain;
+	spg_config_throughput(&cfg, 7);
+	T_EQ(cfg.ring_entries, 4096);
+	T_EQ(cfg.run_budget, 256);
+	T_EQ(cfg.timer_slack_ns, 40 * SPG_US);
+	T_EQ(cfg.sqpoll_idle_ms, 7);
+	cfg.ring_entries = plain.ring_entries;
+	cfg.run_budget = plain.run_budget;
+	cfg.timer_slack_ns = plain.timer_slack_ns;
+	cfg.sqpoll_idle_ms = plain.sqpoll_idle_ms;
+	T_EQ(memcmp(&cfg, &plain, sizeof(cfg)), 0); /* and nothing else */
+	spg_config_throughput(&cfg, 0);
+	T_EQ(cfg.sqpoll_idle_ms, 0);
+	T_EQ(spg_run(&cfg, in_burst, &stats), 256);
+	setenv("SPG_RUN_BUDGET", "9", 1);
+	setenv("SPG_SQPOLL_IDLE_MS", "3", 1);
+	spg_config_init(&cfg);
+	spg_config_throughput(&cfg, 0);
+	T_EQ(cfg.ring_entries, 4096);
+	T_EQ(cfg.run_budget, 9);
+	T_EQ(cfg.sqpoll_idle_ms, 3);
+	setenv("SPG_PRESET", "throughput", 1);
+	spg_config_init(&cfg);
+	T_EQ(cfg.ring_entries, 4096);
+	T_EQ(cfg.run_budget, 9);
+	T_EQ(cfg.sqpoll_idle_ms, 3);
+	unsetenv("SPG_SQPOLL_IDLE_MS");
+	environment("SPG_PRESET", "throughput", true);
+	environment("SPG_PRESET", "warp", false);
 }
 END_TEST
 
@@ -409,5 +458,6 @@ T_MAIN(T_TEST(a_thousand_runs_leak_nothing), T_SHARDS(main_ends_and_the_rest_is_
        T_SHARDS(exit_fixes_the_value), T_SHARDS(one_runtime_at_a_time),
        T_SHARDS(start_and_stop_around_foreign_threads), T_SHARDS(the_grace_ends_with_ebusy),
        T_TEST(bad_values_are_refused_and_named), T_TEST(the_environment_configures),
+       T_TEST(a_preset_for_throughput),
        T_SHARDS(forbidden_io_uring_is_explained), T_SHARDS(fallbacks_run),
        T_SHARDS(refused_memory_fails_the_start_cleanly))

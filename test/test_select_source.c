@@ -4,6 +4,9 @@
 #include "coro/fault.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 struct gate {
@@ -316,6 +319,90 @@ START_TEST(a_watch_may_find_no_memory)
 }
 END_TEST
 
+/*
+ * A select that ends while its shard's queue is full, and the kernel takes nothing: all on one shard.
+ */
+#define QUEUE 8
+#define POLLS (2 * QUEUE)
+
+struct full {
+	spg_wg ended;
+	spg_chan *c;
+	int never, gate;
+	_Atomic bool detached;
+};
+
+static uint64_t counted(size_t offset)
+{
+	spg_stats_t stats;
+
+	T_EQ(spg_stats(&stats), 0);
+	return *(const uint64_t *)(const void *)((const char *)&stats.total + offset);
+}
+#define COUNTED(name) counted(offsetof(struct spg_shard_stats, name))
+
+static void select_never(void *arg)
+{
+	struct full *f = arg;
+	spg_case cases[] = { SPG_READABLE(f->never), SPG_RECV(f->c, NULL) };
+
+	T_EQ(spg_select(cases, 2), 1);
+	atomic_store(&f->detached, true);
+	spg_wg_done(&f->ended);
+}
+
+static void fill_queue(void *arg)
+{
+	struct full *f = arg;
+
+	T_EQ(spg_poll(f->gate, POLLIN, -1), POLLIN);
+	spg_wg_done(&f->ended);
+}
+
+static int detach_in_full_queue(void *arg)
+{
+	struct full f = { .ended = SPG_WG_INIT, .c = spg_chan_new(0, 0) };
+	spg_attr here = SPG_ATTR_INIT;
+	uint64_t before;
+
+	(void)arg;
+	f.never = eventfd(0, EFD_CLOEXEC);
+	f.gate = eventfd(0, EFD_CLOEXEC);
+	T_EQ(spg_pin_self(), 0);
+	here.place = SPG_PIN(spg_shard());
+	spg_wg_add(&f.ended, 1 + POLLS);
+	T_EQ(spg_go_attr(&here, select_never, &f), 0);
+	T_UNTIL(look_receivers(f.c) == 1);
+	T_EQ(spg_sleep(2 * SPG_MS), 0); /* the kernel has its poll */
+	T_EQ(COUNTED(inflight), 1);
+	before = COUNTED(sq_full);
+	spg__fault_arm(SPG__FAULT_SUBMIT, 1, INT64_MAX / 2, -EBUSY);
+	for (int i = 0; i < POLLS; i++)
+		T_EQ(spg_go_attr(&here, fill_queue, &f), 0);
+	T_UNTIL(COUNTED(sq_full) > before); /* and so it stays */
+	T_EQ(spg_chan_close(f.c), 0);
+	T_UNTIL(atomic_load(&f.detached));
+	spg__fault_disarm(SPG__FAULT_SUBMIT);
+	T_UNTIL(COUNTED(inflight) == POLLS); /* its descriptor is not ready, and open */
+	T_EQ(write(f.gate, &(uint64_t){ 1 }, 8), 8);
+	T_EQ(spg_wg_wait(&f.ended), 0);
+	spg_chan_unref(f.c);
+	T_EQ(close(f.never), 0);
+	return close(f.gate);
+}
+
+/* Goal: a watch is canceled although there is no room for its cancel at first. */
+START_TEST(a_watch_is_canceled_through_a_full_queue)
+{
+	spg_config cfg = t_config((unsigned)_i);
+
+	cfg.ring_entries = QUEUE;
+	cfg.kick_signal = 0; /* it would empty the queue */
+	T_EQ(t_run_config(&cfg, detach_in_full_queue, NULL), 0);
+}
+END_TEST
+
 T_MAIN(T_SHARDS(the_end_of_a_task_is_a_case), T_SHARDS(an_ended_task_is_ready),
        T_SHARDS(a_ready_descriptor_is_a_case), T_SHARDS(a_descriptor_wakes_a_parked_select),
-       T_SHARDS(closing_a_descriptor_ends_the_select), T_SHARDS(a_watch_may_find_no_memory))
+       T_SHARDS(closing_a_descriptor_ends_the_select), T_SHARDS(a_watch_may_find_no_memory),
+       T_SHARDS(a_watch_is_canceled_through_a_full_queue))

@@ -4,6 +4,8 @@
  */
 #include "t.h"
 
+#include <dirent.h>
+#include <sched.h>
 #include <spg/features.h>
 #include <sys/socket.h>
 
@@ -220,6 +222,69 @@ START_TEST(it_stops_and_starts_again)
 }
 END_TEST
 
+/* How many polling threads of ours may use that CPU alone; -1: may use several. */
+static int polling_threads(int cpu)
+{
+	DIR *dir = opendir("/proc/self/task");
+	int n = 0;
+
+	T_OK(dir != NULL);
+	for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+		char path[300], name[32] = "";
+		cpu_set_t set;
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", entry->d_name);
+		file = fopen(path, "re");
+		if (file == NULL)
+			continue;
+		if (fgets(name, sizeof(name), file) != NULL && strncmp(name, "iou-sqp", 7) == 0 &&
+		    sched_getaffinity(atoi(entry->d_name), sizeof(set), &set) == 0)
+			n += cpu < 0 ? CPU_COUNT(&set) > 1 : CPU_COUNT(&set) == 1 && CPU_ISSET(cpu, &set);
+		fclose(file);
+	}
+	closedir(dir);
+	return n;
+}
+
+static int bound_main(void *arg)
+{
+	T_OK(used_here());
+	T_EQ(echo_case(0), 0);
+	/* Each sets its own affinity as it starts. */
+	T_UNTIL(polling_threads(*(int *)arg) == spg_shards());
+	return 0;
+}
+
+/* Goal: a CPU asks for polling threads and binds them to it. */
+START_TEST(polling_threads_are_bound_to_a_cpu)
+{
+	spg_config cfg;
+	int cpu = 0;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		T_SKIP("one CPU");
+	setenv("SPG_SQPOLL_CPU", "0", 1);
+	cfg = t_config((unsigned)_i);
+	T_EQ(cfg.sqpoll_cpu, 0);
+	T_OK(used_here());
+	T_EQ(t_run_config(&cfg, bound_main, &cpu), 0);
+}
+END_TEST
+
+/* Goal: a CPU that is not there binds to none. */
+START_TEST(polling_threads_of_a_missing_cpu_are_free)
+{
+	spg_config cfg = t_config((unsigned)_i);
+	int none = -1;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		T_SKIP("one CPU");
+	cfg.sqpoll_cpu = 1023;
+	T_EQ(t_run_config(&cfg, bound_main, &none), 0);
+}
+END_TEST
+
 static int plain_main(void *arg)
 {
 	T_OK(!used_here());
@@ -238,4 +303,5 @@ START_TEST(without_it_rings_are_plain)
 END_TEST
 
 T_MAIN(T_SHARDS(bytes_go_and_come), T_SHARDS(a_full_queue_is_waited_for), T_SHARDS(deadlines_end_operations),
-       T_SHARDS(shards_wake_each_other), T_SHARDS(it_stops_and_starts_again), T_SHARDS(without_it_rings_are_plain))
+       T_SHARDS(shards_wake_each_other), T_SHARDS(it_stops_and_starts_again), T_SHARDS(without_it_rings_are_plain),
+       T_SHARDS(polling_threads_are_bound_to_a_cpu), T_SHARDS(polling_threads_of_a_missing_cpu_are_free))

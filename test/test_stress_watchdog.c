@@ -4,8 +4,12 @@
  */
 #include "t.h"
 
+#include "io/ring.h"
+
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #define STALL_NS (10 * SPG_MS)
@@ -278,6 +282,56 @@ START_TEST(no_kick_when_nobody_could_help)
 }
 END_TEST
 
+static void wait_readable(void *arg)
+{
+	T_EQ(spg_poll(*(int *)arg, POLLIN, -1), POLLIN);
+}
+
+/* Until the kick's handler has submitted what this coroutine left in the queue: nobody else can. */
+static int burn_until_counted(void *arg)
+{
+	static spg_stats_t before, now;
+	int fd = eventfd(0, EFD_CLOEXEC), shard;
+	struct io_uring_sqe *sqe;
+	struct spg__ring *ring;
+
+	(void)arg;
+	T_EQ(spg_pin_self(), 0);
+	shard = spg_shard();
+	ring = spg__ring_of(spg__shard_at(shard));
+	/* Something in flight is a reason to kick. */
+	T_EQ(spg_go_attr(&(spg_attr){ .place = SPG_PIN(shard) }, wait_readable, &fd), 0);
+	do {
+		spg_yield();
+		T_EQ(spg_stats(&before), 0);
+	} while (before.shard[shard].inflight == 0);
+	spg__ring_submit(ring);
+	T_EQ(spg_stats(&before), 0);
+	sqe = spg__ring_sqe(ring);
+	io_uring_prep_nop(sqe);
+	sqe->user_data = SPG__UD_IGNORE;
+	spg__ring_filled(ring);
+	do {
+		T_EQ(spg_stats(&now), 0);
+	} while (now.shard[shard].sqes == before.shard[shard].sqes);
+	T_EQ(now.shard[shard].sqes, before.shard[shard].sqes + 1);
+	T_OK(now.shard[shard].enters > before.shard[shard].enters);
+	T_EQ(write(fd, &(uint64_t){ 1 }, 8), 8);
+	return 0;
+}
+
+/* Goal: what the kick submits is counted like the rest. */
+START_TEST(what_the_kick_submits_is_counted)
+{
+	spg_config cfg = t_config(2);
+
+	if (t_tsan())
+		T_SKIP("signals are delayed until the next system call");
+	cfg.stall_ns = STALL_NS;
+	T_EQ(spg_run(&cfg, burn_until_counted, NULL), 0);
+}
+END_TEST
+
 static int be_idle(void *arg)
 {
 	int64_t before;
@@ -303,4 +357,5 @@ END_TEST
 
 T_MAIN(T_TEST(a_burning_shards_operations_are_served), T_TEST(without_the_kick_they_wait), T_TEST(a_burning_shards_timers_fire),
        T_SHARDS(hogs_are_survived), T_SHARDS(the_users_handler_is_still_called),
-       T_TEST(no_kick_when_nobody_could_help), T_SHARDS(an_idle_runtime_is_idle))
+       T_TEST(no_kick_when_nobody_could_help), T_TEST(what_the_kick_submits_is_counted),
+       T_SHARDS(an_idle_runtime_is_idle))

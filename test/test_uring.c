@@ -1,11 +1,13 @@
 #include "t.h"
 
 #include "io/uapi.h"
+#include "sched/offload.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -70,6 +72,42 @@ static pid_t start_child(int code)
 	return pid;
 }
 
+struct pool_wait {
+	struct child child;
+	spg_ctx *ctx;
+};
+
+static void *cancel_then_kill(void *arg)
+{
+	struct pool_wait *w = arg;
+	struct spg__offload_count count;
+
+	do {
+		sched_yield();
+		spg__offload_count(&count);
+	} while (count.running == 0);
+	spg_ctx_cancel(w->ctx);
+	usleep(20000);
+	T_EQ(kill(w->child.pid, SIGKILL), 0);
+	return NULL;
+}
+
+/* Without the operation a wait that has begun is not cut short: it ends with the child. */
+static int wait_on_pool(void)
+{
+	struct pool_wait w = { .child.pid = start_child(-1), .ctx = spg_ctx_new(NULL) };
+	spg_ctx *before = spg_ctx_enter(w.ctx);
+	pthread_t thread;
+
+	T_EQ(pthread_create(&thread, NULL, cancel_then_kill, &w), 0);
+	T_EQ(spg_uring(prep_waitid, &w.child, NULL), 0);
+	T_EQ(w.child.info.si_status, SIGKILL);
+	T_EQ(pthread_join(thread, NULL), 0);
+	spg_ctx_leave(before);
+	spg_ctx_unref(w.ctx);
+	return 0;
+}
+
 static int waitid_main(void *arg)
 {
 	struct child child = { .pid = start_child(23) };
@@ -83,6 +121,8 @@ static int waitid_main(void *arg)
 	T_EQ(res, 0);
 	T_EQ(child.info.si_code, CLD_EXITED);
 	T_EQ(child.info.si_status, 23);
+	if (!t_feature("op:waitid"))
+		return wait_on_pool();
 	/* A child that goes on: the deadline ends the wait, and the child is still there. */
 	child.pid = start_child(-1);
 	{
@@ -172,6 +212,7 @@ static int missing_main(void *arg)
 	T_EQ(madvise_main(arg), 0);
 	T_EQ(spg_uring(prep_waitid, &child, NULL), 0);
 	T_EQ(child.info.si_status, 5);
+	T_EQ(wait_on_pool(), 0);
 	T_EQ(spg_uring(prep_futex_wait, &expected, NULL), -EOPNOTSUPP);
 	return 0;
 }

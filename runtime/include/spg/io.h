@@ -641,16 +641,21 @@ SPG_API ssize_t spg_copy(int out, int in, size_t n);
  * user_data is ours. Memory the SQE names stays the kernel's until the call returns. On a
  * foreign thread a coroutine of the running runtime does it.
  *
+ * Where the kernel lacks the operation, one that spg knows is made as a system call. If it has
+ * no descriptor to wait for (waitid), it blocks a thread of the blocking pool: a cancel or a
+ * deadline then ends it while it is queued, and once it runs not before it returns by itself.
+ *
  * Return: the CQE's res, a negative errno of the operation included; or
  *   -EINVAL     prep is NULL, or asked for links, drain, CQE_SKIP, provided buffers, several
  *               completions (multishot, zero-copy sends), MSG_RING or POLL_REMOVE
+ *   -EOPNOTSUPP the kernel lacks the operation, and spg knows no other way
  *   -ESRCH      a foreign thread, and no runtime is running
  *   -ECANCELED  the context was canceled, or spg_close was called on the SQE's descriptor
  *   -ETIMEDOUT  the context's deadline passed
  *   -EAGAIN     a foreign thread, and coroutines_max live already
  *   -ENOMEM     no memory, on a foreign thread
- * Cancellation: yes; the CQE decides. Threads: any; a coroutine parks and may resume on
- * another thread. Allocates: nothing; on a foreign thread a coroutine.
+ * Cancellation: yes, but for the pool, see above; the CQE decides. Threads: any; a coroutine
+ * parks and may resume on another thread. Allocates: nothing; on a foreign thread a coroutine.
  * Source: io_uring_enter(2). Since: 0.1.
  */
 SPG_API int spg_uring(void (*prep)(struct io_uring_sqe *sqe, void *arg), void *arg, uint32_t *cqe_flags);
