@@ -65,6 +65,9 @@ extern const struct bench_row bench_rows_programs[];
 extern const struct bench_row bench_rows_net[];
 extern const struct bench_row bench_rows_gate[];
 extern const struct bench_row bench_rows_stream[];
+extern const struct bench_row bench_rows_file[];
+extern const struct bench_row bench_rows_local[];
+extern const struct bench_row bench_rows_ring[];
 
 /* Repeats pass until o->measure_ns have been measured. */
 int bench_measure(const struct bench_options *o, struct bench_report *r, bench_pass pass);
@@ -81,6 +84,27 @@ void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), nor
 /* VmRSS + VmPTE of this process, and the machine's slab memory, in bytes. */
 size_t bench_resident_bytes(void);
 size_t bench_slab_bytes(void);
+
+#define BENCH_BLOCK 4096 /* bytes */
+#define BENCH_BLOCKS 4096
+
+/* A file of 16 MiB in the page cache, without a name: each block holds its number and 0xA5. */
+int bench_file(void);
+
+/* What a block of it adds to the sum. */
+static inline uint64_t bench_block_value(const uint64_t *block)
+{
+	return block[0] + (block[1] & 0xFF);
+}
+
+/* Reads a block of fd by spg_pread. */
+uint64_t bench_block(int fd, uint64_t n);
+
+/* It once more, with O_DIRECT; skips the row where that cannot be. */
+int bench_file_direct(void);
+
+/* The row cannot be had here: says why, and ends the program with status 0. */
+void bench_skip(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* Attributes that pin to a shard; -1: the default place. */
 spg_attr bench_attr(int place);

@@ -30,10 +30,11 @@ def build(build_dir):
     rows = [os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(BENCH, "rows_*.c"))]
     steps = [
         ["make", "-s", "--no-print-directory", f"B={build_dir}", library,
-         *(os.path.join(build_dir, tool) for tool in ("echo", "load", "httpd", "httpd_pthread"))],
+         *(os.path.join(build_dir, tool) for tool in ("echo", "load", "httpd", "httpd_pthread", "du"))],
         ["cc", *C_FLAGS, "bench/bench.c", *rows, "-o", os.path.join(target, "rows"), library, *LIBS],
         ["cc", *C_FLAGS, "bench/echo_uring.c", "-o", os.path.join(target, "echo_uring"), "-luring"],
-        ["cc", *C_FLAGS, "bench/peer.c", "-o", os.path.join(target, "peer"), "-pthread"]]
+        ["cc", *C_FLAGS, "bench/peer.c", "-o", os.path.join(target, "peer"), "-pthread"],
+        ["cc", *C_FLAGS, "bench/churn.c", "-o", os.path.join(target, "churn")]]
     twins = {"go": ["go", "build", "-o", os.path.join(ROOT, target, "spgbench"), "."],
              "cargo": ["cargo", "build", "--release", "--locked", "--quiet",
                        "--target-dir", os.path.join(ROOT, target, "rust")]}
@@ -42,7 +43,7 @@ def build(build_dir):
     for tool, what in (("go", "Go"), ("cargo", "Rust (cargo)")):
         if tool not in have:
             print(f"no {what} here: its twins are skipped")
-    for tool in ("wrk", "nginx"):
+    for tool in ("wrk", "nginx", "du"):
         if shutil.which(tool):
             have.add(tool)
         else:

@@ -1,8 +1,11 @@
 """Runs one lane once and returns its report."""
 
+import atexit
+import functools
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -17,13 +20,17 @@ class Failed(Exception):
     """A lane that could not be measured."""
 
 
+class Skipped(Exception):
+    """A lane that has nothing to measure here: it says why."""
+
+
 @dataclass(frozen=True)
 class Context:
     build: str
     quick: bool
 
     def argv(self, one):
-        words = [word.format(build=self.build) for word in one.argv]
+        words = [word.replace("{build}", self.build) for word in one.argv]
         return (["taskset", "-c", one.cpus] if one.cpus else []) + words
 
     @staticmethod
@@ -32,7 +39,8 @@ class Context:
 
 
 def lane(one, group, context):
-    return {"line": line, "echo": echo, "idle": idle, "peer": peer, "http": http}[one.kind](one, group, context)
+    kinds = {"line": line, "echo": echo, "idle": idle, "peer": peer, "http": http, "churn": churn, "tree": tree}
+    return kinds[one.kind](one, group, context)
 
 
 def last_json(text, argv):
@@ -57,6 +65,8 @@ def line(one, _group, context):
     """A program that measures itself."""
     argv = context.argv(one)
     report = last_json(finish(argv, context.env(one)), argv)
+    if "skipped" in report:
+        raise Skipped(report["skipped"])
     if report.get("bytes_each_half"):
         report["growth"] = report["bytes_each"] / report["bytes_each_half"]
     return report
@@ -114,6 +124,51 @@ def echo(one, group, context):
         return load(address, group.conns, process.pid, context)
     finally:
         stop(process)
+
+
+def churn(one, _group, context):
+    """The same server, and connections of one round trip each."""
+    process = start(one, context)
+    try:
+        argv = ["taskset", "-c", "1", f"{context.build}/bench/churn", listening(process, one.name),
+                "1" if context.quick else "2", str(process.pid)]
+        return last_json(finish(argv, os.environ), argv)
+    finally:
+        stop(process)
+
+
+@functools.cache
+def tree_dir():
+    """100,000 entries: 1,100 folders, files of up to one block. Gone when the program ends."""
+    root = tempfile.mkdtemp(prefix="spg-bench-tree-")
+    atexit.register(shutil.rmtree, root)
+    for top in range(100):
+        for mid in range(10):
+            folder = os.path.join(root, f"folder-{top}", f"{mid}")
+            os.makedirs(folder)
+            # 1,100 folders, and 98 or 99 files in each of the inner ones.
+            for n in range(98 + (mid < 9)):
+                with open(os.path.join(folder, f"file-{n}.txt"), "wb") as f:
+                    f.write(b"x" * (n % 5 * 100))
+    os.sync()
+    return root
+
+
+def tree(one, _group, context):
+    """A program that counts the tree, as a whole: start, work, end. It prints "KiB, tab, path"."""
+    root = tree_dir()
+    argv = [word.format(dir=root) for word in context.argv(one)]
+    finish(argv, context.env(one))
+    wall_ns = cpu_ns = runs = 0
+    while wall_ns < (3e8 if context.quick else 1e9):
+        before, begin_ns = os.times(), time.monotonic_ns()
+        text = finish(argv, context.env(one))
+        wall_ns += time.monotonic_ns() - begin_ns
+        after = os.times()
+        cpu_ns += round(1e9 * (after.children_user - before.children_user +
+                               after.children_system - before.children_system))
+        runs += 1
+    return {"ns_per_op": wall_ns / runs / 1e5, "cpu_ns_per_op": cpu_ns / runs / 1e5, "checksum": text.split()[0]}
 
 
 NGINX = """user root; daemon off; worker_processes 1; pid {tmp}/nginx.pid; error_log {tmp}/nginx.log;

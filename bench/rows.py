@@ -13,7 +13,8 @@ class Lane:
     name: str           # as results call it
     argv: tuple         # {build} is the build directory
     needs: str = ""     # a tool that must exist: "go"
-    kind: str = "line"  # line: prints one JSON line; echo: a server; idle: watched from outside
+    kind: str = "line"  # line: prints one JSON line; echo, churn, http: a server; peer: a client;
+                        # tree: counts a tree; idle: watched from outside
     cpus: str = ""      # a taskset list
     env: tuple = ()     # (name, value) pairs
 
@@ -75,20 +76,42 @@ def net_group(row, *args, rusts=RUNTIMES):
     return Group(row, tuple(lanes), rounds_max=7)
 
 
-def net_group_one(row, *args, rusts=RUNTIMES):
+def net_group_one(row, *args, rusts=RUNTIMES, raw=""):
     """One stream: one shard or worker, bound to CPU 0. Left free, the kernel's wakes would put some
     clients on the peer's CPU and others not, and that would be all one measures."""
     more = {"kind": "peer", "cpus": "0"}
     return Group(row, (go("go", row, "-procs", "1", *args, **more),
                        spg("spg", row, "--shards", "1", *args, **more),
                        spg("spg_spin0", row, "--shards", "1", "--spin-ns", "0", *args, **more),
+                       *((spg("raw", raw, *args, **more),) if raw else ()),
                        *(rust(runtime, row, *args, workers=1, **more) for runtime in rusts)), rounds_max=7)
 
 
-def file_group(row, *args):
-    return Group(row, (go("go", row, "-procs", "1", *args), spg("spg", row, "--shards", "1", *args),
-                       rust("tokio", row, *args, workers=1), rust("compio", row, *args, workers=1),
-                       rust("monoio", row, *args, workers=1)), rounds_max=7)
+def file_group(row, *args, rusts=(), raw="", with_go=True):
+    return Group(row, (*((go("go", row, "-procs", "1", *args),) if with_go else ()),
+                       spg("spg", row, "--shards", "1", *args),
+                       *((spg("raw", raw, *args),) if raw else ()),
+                       *(rust(runtime, row, *args, workers=1) for runtime in rusts)), rounds_max=7)
+
+
+def local_group(row, *args):
+    return Group(row, (go("go", row, "-procs", "1", *args), spg("spg", row, "--shards", "1", *args)), rounds_max=7)
+
+
+def churn_group():
+    return Group("churn", (
+        Lane("go", ("{build}/bench/spgbench", "echo", "-procs", "1"), "go", "churn", "0"),
+        Lane("spg", ("{build}/echo", "127.0.0.1:0"), "", "churn", "0", (("SPG_SHARDS", "1"),)),
+        Lane("raw", ("{build}/bench/echo_uring",), "", "churn", "0"),
+    ), same_sum=False)
+
+
+def du_group():
+    return Group("du", (
+        Lane("spg", ("{build}/du", "-s", "{dir}"), kind="tree"),
+        Lane("du", ("du", "-s", "{dir}"), "du", "tree"),
+        Lane("go", ("{build}/bench/spgbench", "walkdir", "-dir", "{dir}"), "go", "tree"),
+    ), rounds_max=7)
 
 
 def echo_group(conns):
@@ -228,7 +251,7 @@ GROUPS = (
         spg("spg", "sleepers", *NAPS),
     )),
     net_group_one("net_rtt", "--ops", "512"),
-    net_group_one("net_window", "--ops", "2048"),
+    net_group_one("net_window", "--ops", "2048", raw="raw_window"),
     net_group("net_imbalanced", "--ops", "2944"),
     net_group("net_rotation", "--ops", "2944"),
     net_group("net_pipeline", "--ops", "8192"),
@@ -237,8 +260,17 @@ GROUPS = (
     net_group_one("net_sparse", "--ops", "128", rusts=("tokio",)),
     net_group("net_deadline", "--ops", "16384", rusts=()),
     net_group("net_churn", "--ops", "800", rusts=("tokio",)),
-    file_group("read_rtt", "--ops", "20000"),
-    file_group("read_qd32", "--ops", "20000"),
+    file_group("read_rtt", "--ops", "20000", rusts=("tokio", "compio", "monoio")),
+    file_group("read_qd32", "--ops", "20000", rusts=("tokio", "compio", "monoio"), raw="raw_read_qd32"),
+    file_group("direct_qd32", "--ops", "20000", raw="raw_direct_qd32", with_go=False),
+    file_group("write_rtt", "--ops", "20000"),
+    file_group("write_qd32", "--ops", "20000"),
+    file_group("stat_qd32", "--ops", "20000"),
+    du_group(),
+    local_group("echo_udp", "--ops", "16000"),
+    local_group("echo_unix", "--ops", "16000"),
+    local_group("echo_unixgram", "--ops", "16000"),
+    churn_group(),
     echo_group(64),
     echo_group(512),
     http_group("hello.txt", 64),
@@ -271,6 +303,7 @@ WALL = (("ns_per_op", "wall ns"),)
 TWO = "2 shards or workers, the peer bound to CPU 1"
 SERVER = "1 shard, GOMAXPROCS=1, 1 nginx worker on CPU 0, wrk on CPU 1"
 ONE = "1 shard or worker bound to CPU 0, the peer to CPU 1"
+ALONE = "1 shard, GOMAXPROCS=1"
 ECHO = (("per_second", "req/s"), ("p50_us", "p50 us"), ("p99_us", "p99 us"))
 
 ROWS = (
@@ -355,9 +388,30 @@ ROWS = (
             setting=f"{setting}, spin_ns=0"),
     )),
     Row("cached 4 KiB reads, one at a time: CPU", "read_rtt", "spg", BEST, 1.0, "cpu_ns_per_op", also=WALL,
-        setting="1 shard, GOMAXPROCS=1, 1 worker"),
+        setting=f"{ALONE}, 1 worker"),
     Row("cached 4 KiB reads, 32 at once: CPU", "read_qd32", "spg", BEST, 1.0, "cpu_ns_per_op", also=WALL,
-        setting="1 shard, GOMAXPROCS=1, 1 worker"),
+        setting=f"{ALONE}, 1 worker"),
+    Row("cached 4 KiB reads, 32 at once: CPU against the raw ring loop", "read_qd32", "spg", "raw", 1.05,
+        "cpu_ns_per_op", also=WALL, setting=ALONE),
+    Row("O_DIRECT 4 KiB reads, 32 at once: time against the raw ring loop", "direct_qd32", "spg", "raw", 1 / 0.9,
+        also=CPU, setting=ALONE),
+    Row("buffered 4 KiB writes, one at a time: CPU", "write_rtt", "spg", "go", 1.10, "cpu_ns_per_op", also=WALL,
+        setting=ALONE),
+    Row("buffered 4 KiB writes, 32 at once: CPU", "write_qd32", "spg", "go", 1.10, "cpu_ns_per_op", also=WALL,
+        setting=ALONE),
+    Row("spg_stat, 32 at once: CPU", "stat_qd32", "spg", "go", 0.90, "cpu_ns_per_op", also=WALL, setting=ALONE),
+    Row("tools/du, 100,000 entries, cached: time against coreutils, an entry", "du", "spg", "du", 1.0, also=CPU),
+    Row("tools/du, 100,000 entries, cached: time against WalkDir, an entry", "du", "spg", "go", 0.6, also=CPU),
+    *(Row(f"echo of 256 bytes, 16 clients, {what}: CPU of both", group, "spg", "go", 0.90, "cpu_ns_per_op",
+          also=WALL, setting=ALONE)
+      for what, group in (("UDP", "echo_udp"), ("unix stream", "echo_unix"),
+                          ("unix datagrams", "echo_unixgram"))),
+    Row("accept, one request, close: CPU", "churn", "spg", "go", 0.85, "cpu_ns_per_op",
+        also=(("per_second", "conn/s"),), setting="server on CPU 0 (1 shard, GOMAXPROCS=1), clients on CPU 1"),
+    Row("accept, one request, close: CPU against the raw ring loop", "churn", "spg", "raw", None, "cpu_ns_per_op",
+        also=(("per_second", "conn/s"),), setting="server on CPU 0 (1 shard), clients on CPU 1"),
+    Row("one stream, 4 KiB frames, 32 under way: CPU against the raw ring loop", "net_window", "spg", "raw", 1.0,
+        "cpu_ns_per_op", also=WALL, setting=ONE),
     *(row for conns in (64, 512) for row in (
         Row(f"echo, {conns} connections, CPU per request", f"echo{conns}", "spg", "go", 0.90,
             "cpu_ns_per_op", also=ECHO, setting="server on CPU 0 (1 shard, GOMAXPROCS=1), load on CPU 1"),

@@ -18,7 +18,6 @@
 #include "bench/bench.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdatomic.h>
@@ -30,7 +29,6 @@
 #define STREAMS 8
 #define WINDOW_MAX 32
 #define PAYLOAD_MAX 4096
-#define BLOCK 4096
 #define BLOCKS 256
 
 SPG_CHAN_DEFINE(count_chan, uint64_t)
@@ -315,38 +313,6 @@ static int sparse_pass(const struct bench_options *o, uint64_t ops, uint64_t *su
 	return 0;
 }
 
-static int file_fd = -1;
-
-/* 16 MiB, in the page cache: every block holds its number and 0xA5. */
-static void file_open(void)
-{
-	char path[] = "/tmp/spg-bench-XXXXXX";
-	unsigned char block[BLOCK];
-
-	if (file_fd >= 0)
-		return;
-	file_fd = mkstemp(path);
-	if (file_fd < 0 || unlink(path) < 0)
-		bench_die("no file in /tmp");
-	memset(block, 0xA5, sizeof(block));
-	for (uint64_t i = 0; i < 4096; i++) {
-		memcpy(block, &i, sizeof(i));
-		if (pwrite(file_fd, block, BLOCK, (off_t)(i * BLOCK)) != BLOCK)
-			bench_die("cannot write to /tmp");
-	}
-	if (fsync(file_fd) < 0)
-		bench_die("cannot sync /tmp");
-}
-
-static uint64_t read_block(uint64_t n)
-{
-	uint64_t buf[BLOCK / 8];
-
-	if (spg_pread(file_fd, buf, BLOCK, (off_t)(n * BLOCK)) != BLOCK)
-		bench_die("a short read");
-	return buf[0] + (buf[1] & 0xFF);
-}
-
 /* Timers armed for 200 us and dropped, in rounds that end with a sleep of 1 us. */
 static void timer_storm(uint64_t rounds, uint64_t batch)
 {
@@ -370,13 +336,14 @@ static int deadline_pass(const struct bench_options *o, uint64_t ops, uint64_t *
 {
 	struct rotation r = { 1024, 1, 0, 1, 256, { NULL, NULL } };
 	uint64_t read = 0;
+	int fd;
 
 	streams_open(o);
-	file_open();
+	fd = bench_file();
 	for (uint64_t part = 0; part < ops / 1024; part++) {
 		timer_storm(32, 4);
 		for (uint64_t i = 0; i < 64; i++)
-			read += read_block((part * 64 + i) % BLOCKS);
+			read += bench_block(fd, (part * 64 + i) % BLOCKS);
 		each_stream(rotate, &r);
 	}
 	*sum = streams_sum() + read;
@@ -410,51 +377,6 @@ static int churn_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum
 	return 0;
 }
 
-/* What does one cached 4 KiB read cost, one at a time?                      0.5 to 2 us */
-static int read_rtt_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
-{
-	(void)o;
-	file_open();
-	*sum = 0;
-	for (uint64_t i = 0; i < ops; i++)
-		*sum += read_block(i % 4096);
-	return 0;
-}
-
-struct reader {
-	uint64_t first, ops, sum;
-	spg_wg *done;
-};
-
-static void read_some(void *arg)
-{
-	struct reader *r = arg;
-
-	for (uint64_t i = r->first; i < r->ops; i += 32)
-		r->sum += read_block(i % 4096);
-	spg_wg_done(r->done);
-}
-
-/* And with 32 under way?                                                     0.5 to 2 us */
-static int read_qd32_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
-{
-	struct reader readers[32];
-	spg_wg done = SPG_WG_INIT;
-
-	(void)o;
-	file_open();
-	*sum = 0;
-	spg_wg_add(&done, 32);
-	for (uint64_t i = 0; i < 32; i++) {
-		readers[i] = (struct reader){ i, ops, 0, &done };
-		bench_go(NULL, read_some, &readers[i]);
-	}
-	bench_wait(&done);
-	for (int i = 0; i < 32; i++)
-		*sum += readers[i].sum;
-	return 0;
-}
-
 #define ROW(name) \
 	static int name##_row(const struct bench_options *o, struct bench_report *r) \
 	{ \
@@ -470,8 +392,6 @@ ROW(flip)
 ROW(sparse)
 ROW(deadline)
 ROW(churn)
-ROW(read_rtt)
-ROW(read_qd32)
 
 const struct bench_row bench_rows_net[] = {
 	{ "net_rtt", rtt_row, true },	      { "net_window", window_row, true },
@@ -479,6 +399,5 @@ const struct bench_row bench_rows_net[] = {
 	{ "net_keyed", keyed_row, true },     { "net_pipeline", pipeline_row, true },
 	{ "net_flip", flip_row, true },	      { "net_sparse", sparse_row, true },
 	{ "net_deadline", deadline_row, true }, { "net_churn", churn_row, true },
-	{ "read_rtt", read_rtt_row, true },   { "read_qd32", read_qd32_row, true },
 	{ NULL, NULL, false },
 };

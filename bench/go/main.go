@@ -23,7 +23,7 @@ type options struct {
 	minMs int64  // passes are repeated until this much time was measured
 	n     int    // how many goroutines a memory row parks
 	addr  string // where a server listens, or the peer does
-	dir   string // what the file server serves
+	dir   string // what the file server serves, or WalkDir walks
 }
 
 // report is the line a row prints. Fields of another kind of row stay out of it.
@@ -71,8 +71,15 @@ var rows = map[string]func(o options, r *report) error{
 	"net_sparse":       netOnly((*netBench).sparse),
 	"net_deadline":     netRow((*netBench).deadline),
 	"net_churn":        netOnly((*netBench).churn),
-	"read_rtt":         fileRow((*netBench).readRTT),
-	"read_qd32":        fileRow((*netBench).readQD32),
+	"read_rtt":         fileRow(1, readOne),
+	"read_qd32":        fileRow(32, readOne),
+	"write_rtt":        fileRow(1, writeOne),
+	"write_qd32":       fileRow(32, writeOne),
+	"stat_qd32":        statRow,
+	"walkdir":          walkDirRow,
+	"echo_udp":         echoUDPRow,
+	"echo_unix":        echoUnixRow,
+	"echo_unixgram":    echoUnixgramRow,
 	"parked":           parkedRow,
 	"idle":             idleRow,
 	"echo":             echoRow,

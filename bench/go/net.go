@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -12,7 +11,6 @@ import (
 
 const (
 	streamsCount = 8
-	blockBytes   = 4096
 )
 
 // stream is one connection to the peer. Twin of struct stream in rows_net.c.
@@ -213,32 +211,6 @@ func (b *netBench) sparse(ops uint64) {
 	done.Wait()
 }
 
-func (b *netBench) openFile() {
-	if b.file != nil {
-		return
-	}
-	file, err := os.CreateTemp("", "spg-bench-")
-	check(err)
-	check(os.Remove(file.Name()))
-	block := make([]byte, blockBytes)
-	for i := range block {
-		block[i] = 0xA5
-	}
-	for i := uint64(0); i < 4096; i++ {
-		binary.LittleEndian.PutUint64(block, i)
-		_, err := file.WriteAt(block, int64(i*blockBytes))
-		check(err)
-	}
-	check(file.Sync())
-	b.file = file
-}
-
-func (b *netBench) readBlock(buf []byte, n uint64) uint64 {
-	_, err := b.file.ReadAt(buf, int64(n*blockBytes))
-	check(err)
-	return binary.LittleEndian.Uint64(buf) + uint64(buf[8])
-}
-
 func timerStorm(rounds, batch uint64) {
 	timer := time.NewTimer(time.Hour)
 	for r := uint64(0); r < rounds; r++ {
@@ -251,13 +223,15 @@ func timerStorm(rounds, batch uint64) {
 }
 
 func (b *netBench) deadline(ops uint64) uint64 {
-	b.openFile()
+	if b.file == nil {
+		b.file = newFile()
+	}
 	buf := make([]byte, blockBytes)
 	var read uint64
 	for part := uint64(0); part < ops/1024; part++ {
 		timerStorm(32, 4)
 		for i := uint64(0); i < 64; i++ {
-			read += b.readBlock(buf, (part*64+i)%256)
+			read += readBlock(b.file, buf, (part*64+i)%256)
 		}
 		b.rotate(1024, 1, 0, 256, 1, nil)
 	}
@@ -277,38 +251,6 @@ func (b *netBench) churn(ops uint64) {
 	})
 }
 
-func (b *netBench) readRTT(ops uint64) uint64 {
-	b.openFile()
-	buf := make([]byte, blockBytes)
-	var sum uint64
-	for i := uint64(0); i < ops; i++ {
-		sum += b.readBlock(buf, i%4096)
-	}
-	return sum
-}
-
-func (b *netBench) readQD32(ops uint64) uint64 {
-	b.openFile()
-	var sums [32]uint64
-	var done sync.WaitGroup
-	done.Add(32)
-	for i := range sums {
-		go func(i int) {
-			buf := make([]byte, blockBytes)
-			for n := uint64(i); n < ops; n += 32 {
-				sums[i] += b.readBlock(buf, n%4096)
-			}
-			done.Done()
-		}(i)
-	}
-	done.Wait()
-	var sum uint64
-	for _, s := range sums {
-		sum += s
-	}
-	return sum
-}
-
 // netRow measures fn, a workload over the streams; what it returns is added to their sum.
 func netRow(fn func(b *netBench, ops uint64) uint64) func(o options, r *report) error {
 	return func(o options, r *report) error {
@@ -326,11 +268,4 @@ func netOnly(fn func(b *netBench, ops uint64)) func(o options, r *report) error 
 		fn(b, ops)
 		return 0
 	})
-}
-
-func fileRow(fn func(b *netBench, ops uint64) uint64) func(o options, r *report) error {
-	return func(o options, r *report) error {
-		b := &netBench{}
-		return measure(o, r, func(ops uint64) (uint64, error) { return fn(b, ops), nil })
-	}
 }
