@@ -85,6 +85,17 @@ void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), nor
 size_t bench_resident_bytes(void);
 size_t bench_slab_bytes(void);
 
+/*
+ * Spreads a counter over 64 bits (one step of splitmix64's output function), so that
+ * a lost, repeated or altered value changes the sum. Twin of mix() in bench/go.
+ */
+static inline uint64_t bench_mix(uint64_t x)
+{
+	x ^= x >> 31;
+	x *= 0x9E3779B97F4A7C15;
+	return x ^ x >> 29;
+}
+
 #define BENCH_BLOCK 4096 /* bytes */
 #define BENCH_BLOCKS 4096
 
@@ -95,6 +106,15 @@ int bench_file(void);
 static inline uint64_t bench_block_value(const uint64_t *block)
 {
 	return block[0] + (block[1] & 0xFF);
+}
+
+/*
+ * The block of the i-th operation. Scattered: with a stride, what one coroutine reads is small
+ * enough for the L2 cache, and a row shows how long a scheduler lets one go on.
+ */
+static inline uint64_t bench_block_of(uint64_t i)
+{
+	return bench_mix(i) % BENCH_BLOCKS;
 }
 
 /* Reads a block of fd by spg_pread. */
@@ -114,16 +134,5 @@ void bench_go(const spg_attr *attr, spg_fn fn, void *arg);
 
 /* spg_wg_wait that cannot end early (B3). */
 void bench_wait(spg_wg *done);
-
-/*
- * Spreads a counter over 64 bits (one step of splitmix64's output function), so that
- * a lost, repeated or altered value changes the sum. Twin of mix() in bench/go.
- */
-static inline uint64_t bench_mix(uint64_t x)
-{
-	x ^= x >> 31;
-	x *= 0x9E3779B97F4A7C15;
-	return x ^ x >> 29;
-}
 
 #endif

@@ -60,7 +60,7 @@ uint64_t bench_block(int fd, uint64_t n)
 
 static uint64_t read_one(int fd, uint64_t i)
 {
-	return bench_block(fd, i % BENCH_BLOCKS);
+	return bench_block(fd, bench_block_of(i));
 }
 
 /* Writes what is there already. */
@@ -68,7 +68,7 @@ static uint64_t write_one(int fd, uint64_t i)
 {
 	uint64_t buf[BENCH_BLOCK / 8];
 
-	i %= BENCH_BLOCKS;
+	i = bench_block_of(i);
 	memset(buf, 0xA5, sizeof(buf));
 	buf[0] = i;
 	if (spg_pwrite(fd, buf, BENCH_BLOCK, (off_t)(i * BENCH_BLOCK)) != BENCH_BLOCK)

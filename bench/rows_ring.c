@@ -46,11 +46,11 @@ static void queue_read(int fd, uint64_t slot, uint64_t i)
 
 	if (sqe == NULL)
 		bench_die("the queue is full");
-	io_uring_prep_read(sqe, fd, blocks + slot * BENCH_BLOCK, BENCH_BLOCK, i % BENCH_BLOCKS * BENCH_BLOCK);
+	io_uring_prep_read(sqe, fd, blocks + slot * BENCH_BLOCK, BENCH_BLOCK, bench_block_of(i) * BENCH_BLOCK);
 	io_uring_sqe_set_data64(sqe, slot);
 }
 
-/* Slot n reads blocks n, n + 32, n + 64 ...: as a coroutine of the twin does. */
+/* Slot n does reads n, n + 32, n + 64 ...: as a coroutine of the twin does. */
 static int reads(int fd, uint64_t ops, uint64_t *sum)
 {
 	uint64_t next[DEPTH], done = 0;

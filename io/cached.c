@@ -8,7 +8,10 @@
 #include <sys/uio.h>
 
 #define COLD_READS 15
-#define YIELD_EVERY 16u
+/* PC3, in rough ns: a read's own cost, what a ns copies, and a turn. */
+#define READ_NS 300u
+#define COPY_BYTES 8u
+#define TURN_NS 100000u
 
 static void set_kind(int fd, unsigned kind)
 {
@@ -36,6 +39,16 @@ static ssize_t read_now(int fd, char *buf, size_t len, off_t offset)
 		n = preadv2(fd, &iov, 1, offset, RWF_NOWAIT);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
+}
+
+/* PC3 */
+static void take_turns(struct spg__ring *ring, ssize_t done)
+{
+	ring->cached_ns += READ_NS + (done > 0 ? (unsigned)done / COPY_BYTES : 0);
+	if (ring->cached_ns < TURN_NS)
+		return;
+	ring->cached_ns = 0;
+	spg__coro_yield();
 }
 
 bool spg__cached_read(int fd, char *buf, unsigned len, off_t offset, ssize_t *done)
@@ -66,7 +79,6 @@ bool spg__cached_read(int fd, char *buf, unsigned len, off_t offset, ssize_t *do
 	}
 	if (n < 0 && *done == 0)
 		*done = n;
-	if (++spg__ring_of(shard)->cached_reads % YIELD_EVERY == 0)
-		spg__coro_yield(); /* PC3 */
+	take_turns(spg__ring_of(shard), *done);
 	return true;
 }

@@ -62,7 +62,7 @@ struct spg__ring {
 	struct spg__held held[16];
 	_Atomic unsigned held_count;
 	/* Of io/cached.c. */
-	unsigned cached_reads;
+	unsigned cached_ns;
 	/* Pools of receive buffers, made by the owner when first asked for; the kernel may know no such thing. */
 	_Atomic(struct spg__bufs *) bufs[SPG__BUFS_CLASSES];
 	bool bufs_refused;

@@ -50,12 +50,12 @@ func readBlock(file *os.File, buf []byte, n uint64) uint64 {
 }
 
 func readOne(file *os.File, buf []byte, i uint64) uint64 {
-	return readBlock(file, buf, i%blocksCount)
+	return readBlock(file, buf, mix(i)%blocksCount)
 }
 
 // writeOne writes what is there already.
 func writeOne(file *os.File, buf []byte, i uint64) uint64 {
-	i %= blocksCount
+	i = mix(i) % blocksCount
 	fill(buf)
 	binary.LittleEndian.PutUint64(buf, i)
 	_, err := file.WriteAt(buf, int64(i*blockBytes))

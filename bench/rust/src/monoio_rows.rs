@@ -162,7 +162,7 @@ fn read_pass(depth: u64) -> Pass {
                         let (mut buf, mut sum, mut i) = (Vec::with_capacity(BLOCK), 0, first);
                         while i < ops {
                             buf.clear();
-                            let (done, back) = file.read_exact_at(buf, i % 4096 * BLOCK as u64).await;
+                            let (done, back) = file.read_exact_at(buf, mix(i) % 4096 * BLOCK as u64).await;
                             done.expect("read");
                             buf = back;
                             sum += block_sum(&buf);

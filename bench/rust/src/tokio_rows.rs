@@ -229,7 +229,7 @@ fn read_pass(rt: Runtime, depth: u64) -> Pass {
                     tokio::spawn(async move {
                         let (mut buf, mut sum, mut i) = (vec![0; BLOCK], 0, first);
                         while i < ops {
-                            let (back, got) = read_block(file.clone(), buf, i % 4096).await;
+                            let (back, got) = read_block(file.clone(), buf, mix(i) % 4096).await;
                             buf = back;
                             sum += got;
                             i += depth;
