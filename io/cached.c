@@ -53,7 +53,7 @@ static int begin(struct spg__ring **ring, int fd)
 	err = spg__io_entry();
 	if (spg__unlikely(err < 0))
 		return err;
-	*ring = spg__ring_of(spg__shard_self());
+	*ring = spg__ring_of(shard); /* nothing has switched: only an ended context yields */
 	return spg__fdtab_enter((*ring)->fd_inflight, fd); /* PC4 */
 }
 
