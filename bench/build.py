@@ -34,6 +34,7 @@ def build(build_dir):
         ["cc", *C_FLAGS, "bench/bench.c", *rows, "-o", os.path.join(target, "rows"), library, *LIBS],
         ["cc", *C_FLAGS, "bench/echo_uring.c", "-o", os.path.join(target, "echo_uring"), "-luring"],
         ["cc", *C_FLAGS, "bench/peer.c", "-o", os.path.join(target, "peer"), "-pthread"],
+        ["cc", *C_FLAGS, "bench/place.c", "-o", os.path.join(target, "place"), library, *LIBS],
         ["cc", *C_FLAGS, "bench/churn.c", "-o", os.path.join(target, "churn")]]
     twins = {"go": ["go", "build", "-o", os.path.join(ROOT, target, "spgbench"), "."],
              "cargo": ["cargo", "build", "--release", "--locked", "--quiet",

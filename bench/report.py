@@ -67,7 +67,8 @@ OTHERS = {"spg": "spg, one shard", "futex": "futex", "raw": "raw ring", "tokio":
           "compio": "Compio", "compio_2": "Compio x 2", "monoio": "Monoio", "monoio_2": "Monoio x 2",
           "may": "may", "nginx": "nginx", "pthread": "a thread each",
           "spg_chan": "channels", "spg_chan_spin0": "channels", "buffer": "a buffer each",
-          "plain": "one call each", "du": "coreutils du"}
+          "plain": "one call each", "du": "coreutils du",
+          "spread": "spread"}
 
 
 def other_name(lane):

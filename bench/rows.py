@@ -106,6 +106,16 @@ def churn_group():
     ), same_sum=False)
 
 
+PLACES = ("spread", "any", "pinned", "one", "per_shard")
+
+
+def place_group(name, conns, rounds, every):
+    """An echo server on both CPUs, its connections placed so or so."""
+    return Group(name, tuple(Lane(place, ("{build}/bench/place", place, str(rounds), str(every)), kind="echo",
+                                  env=(("SPG_SHARDS", "2"),)) for place in PLACES),
+                 rounds_max=7, quick=False, conns=conns, same_sum=False)
+
+
 def du_group():
     return Group("du", (
         Lane("spg", ("{build}/du", "-s", "{dir}"), kind="tree"),
@@ -271,6 +281,8 @@ GROUPS = (
     local_group("echo_unix", "--ops", "16000"),
     local_group("echo_unixgram", "--ops", "16000"),
     churn_group(),
+    place_group("place", 64, 0, 1),
+    place_group("place_skewed", 8, 200000, 2),
     echo_group(64),
     echo_group(512),
     http_group("hello.txt", 64),
@@ -410,6 +422,10 @@ ROWS = (
         also=(("per_second", "conn/s"),), setting="server on CPU 0 (1 shard, GOMAXPROCS=1), clients on CPU 1"),
     Row("accept, one request, close: CPU against the raw ring loop", "churn", "spg", "raw", None, "cpu_ns_per_op",
         also=(("per_second", "conn/s"),), setting="server on CPU 0 (1 shard), clients on CPU 1"),
+    *(Row(f"{what}, {place}: CPU", group, place, "spread", None, "cpu_ns_per_op", also=ECHO,
+          setting="2 shards on both CPUs, load on CPU 1")
+      for what, group in (("64 connections", "place"), ("8 connections, every second one computes", "place_skewed"))
+      for place in PLACES[1:]),
     Row("one stream, 4 KiB frames, 32 under way: CPU against the raw ring loop", "net_window", "spg", "raw", 1.0,
         "cpu_ns_per_op", also=WALL, setting=ONE),
     *(row for conns in (64, 512) for row in (
