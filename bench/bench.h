@@ -4,17 +4,21 @@
  *
  * B1  A pass moves `ops` operations' worth of data and sums up what arrived. Every
  *     pass of a run gives the same sum, and so does the twin's.
- * B2  Time and CPU are read around whole passes, after one pass as warm-up.
+ * B2  Time, CPU and context switches are read around whole passes, after a tenth of a pass as
+ *     warm-up; latencies are those of the measured passes alone.
  * B3  What goes wrong ends the program with a message and status 1: a row that
  *     could not be measured has no number.
  */
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
+#include "tools/hist.h"
+
 #include <spg/spg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 struct bench_options {
 	unsigned shards;    /* 0: the library's default */
@@ -25,6 +29,9 @@ struct bench_options {
 	size_t n;	    /* how many coroutines a memory row parks */
 	uint64_t ops;	    /* operations in one pass */
 	const char *addr;   /* of the peer, host:port */
+	pid_t peer_pid;	    /* the peer, whose CPU time is read around the passes; 0: none */
+	bool pthreads;	    /* threads and blocking calls in place of coroutines, no runtime */
+	bool once;	    /* one pass and no warm-up: the program is measured from outside */
 	int64_t measure_ns; /* passes are repeated until this much was measured */
 };
 
@@ -33,6 +40,12 @@ struct bench_report {
 	int pool_threads; /* of the blocking pool, where a row counts threads */
 	double ns_per_op;
 	double cpu_ns_per_op;
+	double peer_cpu_ns_per_op; /* of the process at the other end */
+	double switches_per_op;	   /* context switches, of all threads */
+	double preempted_per_op;   /* of them involuntary */
+	double p50_us, p99_us, p999_us; /* of single requests, where the row records them */
+	int threads;
+	double rss_kib; /* the largest resident set */
 	uint64_t ops;
 	uint64_t passes;
 	size_t n;
@@ -63,11 +76,13 @@ extern const struct bench_row bench_rows_msg[];
 extern const struct bench_row bench_rows_sync[];
 extern const struct bench_row bench_rows_programs[];
 extern const struct bench_row bench_rows_net[];
+extern const struct bench_row bench_rows_service[];
+extern const struct bench_row bench_rows_read[];
+extern const struct bench_row bench_rows_loops[];
 extern const struct bench_row bench_rows_gate[];
 extern const struct bench_row bench_rows_stream[];
 extern const struct bench_row bench_rows_file[];
 extern const struct bench_row bench_rows_local[];
-extern const struct bench_row bench_rows_ring[];
 
 /* Repeats pass until o->measure_ns have been measured. */
 int bench_measure(const struct bench_options *o, struct bench_report *r, bench_pass pass);
@@ -77,6 +92,18 @@ int64_t bench_cpu_ns(void);
 
 /* Where results go: the stdout the program was started with. */
 FILE *bench_out(void);
+
+/* Who records latencies at a time: a histogram each, so that shards need not meet. */
+#define BENCH_RECORDERS 64
+extern struct hist bench_latencies[BENCH_RECORDERS];
+
+int64_t bench_now_ns(void);
+
+/* Records that what began at start_ns is done. */
+static inline void bench_record(unsigned who, int64_t start_ns)
+{
+	hist_record(&bench_latencies[who % BENCH_RECORDERS], (uint64_t)(bench_now_ns() - start_ns));
+}
 
 /* Prints to stderr and ends the program with status 1. */
 void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -95,33 +122,6 @@ static inline uint64_t bench_mix(uint64_t x)
 	x *= 0x9E3779B97F4A7C15;
 	return x ^ x >> 29;
 }
-
-#define BENCH_BLOCK 4096 /* bytes */
-#define BENCH_BLOCKS 4096
-
-/* A file of 16 MiB in the page cache, without a name: each block holds its number and 0xA5. */
-int bench_file(void);
-
-/* What a block of it adds to the sum. */
-static inline uint64_t bench_block_value(const uint64_t *block)
-{
-	return block[0] + (block[1] & 0xFF);
-}
-
-/*
- * The block of the i-th operation. Scattered: with a stride, what one coroutine reads is small
- * enough for the L2 cache, and a row shows how long a scheduler lets one go on.
- */
-static inline uint64_t bench_block_of(uint64_t i)
-{
-	return bench_mix(i) % BENCH_BLOCKS;
-}
-
-/* Reads a block of fd by spg_pread. */
-uint64_t bench_block(int fd, uint64_t n);
-
-/* It once more, with O_DIRECT; skips the row where that cannot be. */
-int bench_file_direct(void);
 
 /* The row cannot be had here: says why, and ends the program with status 0. */
 void bench_skip(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));

@@ -1,12 +1,11 @@
-"""Runs one lane once and returns its report."""
+"""Runs one lane once and returns its report: programs that measure themselves, echo servers, parked crowds.
 
-import atexit
-import functools
+bench/http_server.py has the file servers, bench/lanes.py knows them all.
+"""
+
 import json
 import os
-import re
-import shutil
-import socket
+import shlex
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 
 TIMEOUT_S = 300
 IDLE_S = 5
+QUICK_MS = "50"
+PROGRAM_RUNS = (2, 20)  # of a whole program, by hyperfine, in a round: as many as fit into a second
 
 
 class Failed(Exception):
@@ -31,16 +32,13 @@ class Context:
 
     def argv(self, one):
         words = [word.replace("{build}", self.build) for word in one.argv]
+        if self.quick and one.kind in ("line", "peer"):
+            words += ["--min-ms", QUICK_MS]
         return (["taskset", "-c", one.cpus] if one.cpus else []) + words
 
     @staticmethod
     def env(one):
         return os.environ | dict(one.env)
-
-
-def lane(one, group, context):
-    kinds = {"line": line, "echo": echo, "idle": idle, "peer": peer, "http": http, "churn": churn, "tree": tree}
-    return kinds[one.kind](one, group, context)
 
 
 def last_json(text, argv):
@@ -101,7 +99,7 @@ def peer(one, _group, context):
                                text=True, stdout=subprocess.PIPE)
     try:
         address = listening(process, "peer")
-        argv = context.argv(one) + ["--addr", address]
+        argv = context.argv(one) + ["--addr", address, "--peer-pid", str(process.pid)]
         return last_json(finish(argv, context.env(one)), argv)
     finally:
         stop(process)
@@ -121,154 +119,75 @@ def echo(one, group, context):
     process = start(one, context)
     try:
         address = listening(process, one.name)
-        return load(address, group.conns, process.pid, context)
+        return LOADS[group.load](address, group.conns, process.pid, context)
     finally:
         stop(process)
-
-
-def churn(one, _group, context):
-    """The same server, and connections of one round trip each."""
-    process = start(one, context)
-    try:
-        argv = ["taskset", "-c", "1", f"{context.build}/bench/churn", listening(process, one.name),
-                "1" if context.quick else "2", str(process.pid)]
-        return last_json(finish(argv, os.environ), argv)
-    finally:
-        stop(process)
-
-
-@functools.cache
-def tree_dir():
-    """100,000 entries: 1,100 folders, files of up to one block. Gone when the program ends."""
-    root = tempfile.mkdtemp(prefix="spg-bench-tree-")
-    atexit.register(shutil.rmtree, root)
-    for top in range(100):
-        for mid in range(10):
-            folder = os.path.join(root, f"folder-{top}", f"{mid}")
-            os.makedirs(folder)
-            # 1,100 folders, and 98 or 99 files in each of the inner ones.
-            for n in range(98 + (mid < 9)):
-                with open(os.path.join(folder, f"file-{n}.txt"), "wb") as f:
-                    f.write(b"x" * (n % 5 * 100))
-    os.sync()
-    return root
-
-
-def tree(one, _group, context):
-    """A program that counts the tree, as a whole: start, work, end. It prints "KiB, tab, path"."""
-    root = tree_dir()
-    argv = [word.format(dir=root) for word in context.argv(one)]
-    finish(argv, context.env(one))
-    wall_ns = cpu_ns = runs = 0
-    while wall_ns < (3e8 if context.quick else 1e9):
-        before, begin_ns = os.times(), time.monotonic_ns()
-        text = finish(argv, context.env(one))
-        wall_ns += time.monotonic_ns() - begin_ns
-        after = os.times()
-        cpu_ns += round(1e9 * (after.children_user - before.children_user +
-                               after.children_system - before.children_system))
-        runs += 1
-    return {"ns_per_op": wall_ns / runs / 1e5, "cpu_ns_per_op": cpu_ns / runs / 1e5, "checksum": text.split()[0]}
-
-
-NGINX = """user root; daemon off; worker_processes 1; pid {tmp}/nginx.pid; error_log {tmp}/nginx.log;
-events {{ worker_connections 4096; }}
-http {{ access_log off; sendfile on; tcp_nopush on; open_file_cache max=1000; keepalive_requests 1000000000;
-client_body_temp_path {tmp}/body; proxy_temp_path {tmp}/proxy; fastcgi_temp_path {tmp}/fastcgi;
-uwsgi_temp_path {tmp}/uwsgi; scgi_temp_path {tmp}/scgi;
-server {{ listen 127.0.0.1:{port}; root {tmp}; }} }}
-"""
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def http(one, group, context):
-    """A file server on CPU 0, wrk on CPU 1: GET of one file. CPU is the server's, workers included."""
-    with tempfile.TemporaryDirectory() as tmp:
-        os.chmod(tmp, 0o755)
-        with open(os.path.join(tmp, "hello.txt"), "w", encoding="utf-8") as f:
-            f.write("Hello, world")
-        with open(os.path.join(tmp, "100000.bin"), "wb") as f:
-            f.write(os.urandom(100000))
-        port = free_port()
-        with open(os.path.join(tmp, "nginx.conf"), "w", encoding="utf-8") as f:
-            f.write(NGINX.format(tmp=tmp, port=port))
-        words = [word.format(build=context.build, dir=tmp, port=port) for word in one.argv]
-        process = subprocess.Popen(["taskset", "-c", "0"] + words, env=context.env(one), text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        try:
-            address = f"127.0.0.1:{port}"
-            for _ in range(100):
-                with socket.socket() as s:
-                    if s.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
-            else:
-                raise Failed(f"{one.name} does not listen")
-            return wrk(f"http://{address}/{group.target}", group.conns, process.pid, context)
-        finally:
-            stop(process)
-
-
-def family_cpu_ns(pid):
-    """CPU time of a process and its children (nginx has a worker)."""
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as f:
-        pids = [pid] + f.read().split()
-    ticks = 0
-    for one in pids:
-        with open(f"/proc/{one}/stat", encoding="utf-8") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks * 10**9 // os.sysconf("SC_CLK_TCK")
-
-
-WRK_UNITS = {"us": 1, "ms": 1e3, "s": 1e6}
-
-
-def wrk(url, conns, pid, context):
-    seconds = 1 if context.quick else 3
-    argv = ["taskset", "-c", "1", "wrk", "-t", "1", "-c", str(conns), "--latency"]
-    finish(argv + ["-d", "1s", url], os.environ)
-    before = family_cpu_ns(pid)
-    text = finish(argv + ["-d", f"{seconds}s", url], os.environ)
-    cpu = family_cpu_ns(pid) - before
-    if "Non-2xx" in text or "Socket errors" in text:
-        raise Failed(f"errors from {url}: {text[-300:]}")
-    requests = int(re.search(r"(\d+) requests in", text).group(1))
-    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
-    p50 = re.search(r"50%\s+([\d.]+)(us|ms|s)", text)
-    return {"cpu_ns_per_op": cpu / requests, "per_second": requests / seconds,
-            "p50_us": float(p50.group(1)) * WRK_UNITS[p50.group(2)],
-            "p99_us": float(p99.group(1)) * WRK_UNITS[p99.group(2)]}
 
 
 def load(address, conns, pid, context):
-    seconds = "1" if context.quick else "2"
+    """Requests of 256 bytes on connections that stay."""
     argv = ["taskset", "-c", "1", f"{context.build}/load", address, "--connections", str(conns),
-            "--bytes", "256", "--seconds", seconds, "--warmup", "0.3", "--server-pid", str(pid), "--json"]
-    report = last_json(finish(argv, os.environ), argv)
+            "--bytes", "256", "--seconds", "0.5" if context.quick else "1", "--warmup", "0.3",
+            "--server-pid", str(pid), "--json"]
+    return served(last_json(finish(argv, os.environ), argv))
+
+
+def churn(address, conns, pid, context):
+    """Connections that come and go, so many at a time."""
+    argv = ["taskset", "-c", "1", f"{context.build}/bench/accept_load", address, "--open", str(conns),
+            "--seconds", "0.5" if context.quick else "1", "--server-pid", str(pid)]
+    return served(last_json(finish(argv, os.environ), argv))
+
+
+LOADS = {"load": load, "churn": churn}
+
+
+def served(report):
+    """What a load client says of a server, by the names of the rows."""
     if report["mismatches"] or not report["requests"]:
         raise Failed(f"{report['requests']} requests, {report['mismatches']} wrong replies")
     report["cpu_ns_per_op"] = report["server_cpu_ns"]
+    report["switches_per_op"] = report["server_switches"]
+    report["rss_kib"] = report.get("rss_peak_kib", report["rss_kib"])
     return report
 
 
+def program(one, _group, context):
+    """A whole program, several times: hyperfine's medians of wall time and of CPU time."""
+    argv = context.argv(one)
+    start = time.monotonic()
+    once = last_json(finish(argv, context.env(one)), argv)
+    fewest, most = PROGRAM_RUNS
+    fit = int((0.2 if context.quick else 1.0) / (time.monotonic() - start))
+    with tempfile.TemporaryDirectory() as tmp:
+        found = os.path.join(tmp, "times.json")
+        finish(["hyperfine", "-N", "--style", "none", "--runs", str(min(max(fit, fewest), most)), "--export-json", found,
+                shlex.join(argv)], context.env(one))
+        with open(found, encoding="utf-8") as f:
+            times = json.load(f)["results"][0]
+    return {"ns_per_op": times["median"] * 1e9, "cpu_ns_per_op": (times["user"] + times["system"]) * 1e9,
+            "checksum": once["checksum"], "threads": once.get("threads", 0), "rss_kib": once.get("rss_kib", 0)}
+
+
+def thread(base):
+    """Of a thread: name, CPU ns, context switches."""
+    with open(base + "comm", encoding="utf-8") as f:
+        name = f.read().strip()
+    with open(base + "schedstat", encoding="utf-8") as f:
+        cpu = int(f.read().split()[0])
+    with open(base + "status", encoding="utf-8") as f:
+        switches = sum(int(text.split()[1]) for text in f if "ctxt_switches" in text)
+    return name, cpu, switches
+
+
 def threads(pid):
-    """Of each thread: name, CPU ns, context switches."""
+    """Of each thread that lives on: name, CPU ns, context switches."""
     found = []
     for tid in os.listdir(f"/proc/{pid}/task"):
-        base = f"/proc/{pid}/task/{tid}/"
-        with open(base + "comm", encoding="utf-8") as f:
-            name = f.read().strip()
-        with open(base + "schedstat", encoding="utf-8") as f:
-            cpu = int(f.read().split()[0])
-        with open(base + "status", encoding="utf-8") as f:
-            switches = sum(int(text.split()[1]) for text in f if "ctxt_switches" in text)
-        found.append((name, cpu, switches))
+        try:
+            found.append(thread(f"/proc/{pid}/task/{tid}/"))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # ended meanwhile
     return found
 
 

@@ -1,15 +1,13 @@
 /*
  * Files: what one operation of 4 KiB, or one look at a file, costs. The twins stand in
- * bench/go/file.go, bench/rust and bench/rows_ring.c.
+ * bench/go/file.go and rows_loops.c; cached reads in rows_read.c.
  *
- * read_rtt     cached reads, one at a time                                     0.5 to 2 us
- * read_qd32    the same, 32 coroutines                                         0.5 to 2 us
  * direct_qd32  O_DIRECT, 32 coroutines: the disk's matter                      5 to 50 us
  * write_rtt    buffered writes, one at a time                                  1 to 10 us
  * write_qd32   the same, 32 coroutines                                         1 to 10 us
  * stat_qd32    spg_stat of 64 files, 32 coroutines                             1 to 10 us
  */
-#include "bench/bench.h"
+#include "bench/streams.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,59 +19,26 @@
 #define DEPTH 32
 #define NAMES 64
 
-static int file_new(void)
+/* An aligned buffer: O_DIRECT wants it so. */
+static uint64_t read_direct(int fd, uint64_t i)
 {
-	char path[] = "/tmp/spg-bench-XXXXXX";
-	unsigned char block[BENCH_BLOCK];
-	int fd = mkstemp(path);
+	uint64_t buf[BLOCK / 8] __attribute__((aligned(BLOCK)));
 
-	if (fd < 0 || unlink(path) < 0)
-		bench_die("no file in /tmp");
-	memset(block, 0xA5, sizeof(block));
-	for (uint64_t i = 0; i < BENCH_BLOCKS; i++) {
-		memcpy(block, &i, sizeof(i));
-		if (pwrite(fd, block, BENCH_BLOCK, (off_t)(i * BENCH_BLOCK)) != BENCH_BLOCK)
-			bench_die("cannot write to /tmp");
-	}
-	if (fsync(fd) < 0)
-		bench_die("cannot sync /tmp");
-	return fd;
-}
-
-int bench_file(void)
-{
-	static int fd = -1;
-
-	if (fd < 0)
-		fd = file_new();
-	return fd;
-}
-
-uint64_t bench_block(int fd, uint64_t n)
-{
-	uint64_t buf[BENCH_BLOCK / 8] __attribute__((aligned(BENCH_BLOCK))); /* O_DIRECT wants it so */
-
-	if (spg_pread(fd, buf, BENCH_BLOCK, (off_t)(n * BENCH_BLOCK)) != BENCH_BLOCK)
+	if (spg_pread(fd, buf, BLOCK, (off_t)(block_of(i) * BLOCK)) != BLOCK)
 		bench_die("a short read");
-	return bench_block_value(buf);
-}
-
-static uint64_t read_one(int fd, uint64_t i)
-{
-	return bench_block(fd, bench_block_of(i));
+	return buf[0] + (buf[1] & 0xFF);
 }
 
 /* Writes what is there already. */
 static uint64_t write_one(int fd, uint64_t i)
 {
-	uint64_t buf[BENCH_BLOCK / 8];
+	uint64_t buf[BLOCK / 8];
 
-	i = bench_block_of(i);
 	memset(buf, 0xA5, sizeof(buf));
-	buf[0] = i;
-	if (spg_pwrite(fd, buf, BENCH_BLOCK, (off_t)(i * BENCH_BLOCK)) != BENCH_BLOCK)
+	buf[0] = block_of(i);
+	if (spg_pwrite(fd, buf, BLOCK, (off_t)(buf[0] * BLOCK)) != BLOCK)
 		bench_die("a short write");
-	return bench_block_value(buf);
+	return buf[0] + (buf[1] & 0xFF);
 }
 
 static char names[NAMES][48];
@@ -131,49 +96,24 @@ static int in_turn(uint64_t (*one)(int fd, uint64_t i), int fd, uint64_t ops, ui
 	return 0;
 }
 
-static int read_rtt_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
-{
-	(void)o;
-	return in_turn(read_one, bench_file(), ops, sum);
-}
-
-static int read_qd32_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
-{
-	(void)o;
-	return at_once(read_one, bench_file(), ops, sum);
-}
-
-int bench_file_direct(void)
-{
-	static int fd = -1;
-	uint64_t block[BENCH_BLOCK / 8] __attribute__((aligned(BENCH_BLOCK)));
-	char path[32];
-
-	if (fd >= 0)
-		return fd;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", bench_file());
-	fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	if (fd < 0 || pread(fd, block, BENCH_BLOCK, 0) != BENCH_BLOCK)
-		bench_skip("no O_DIRECT on the file system of /tmp");
-	return fd;
-}
-
 static int direct_qd32_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
 {
 	(void)o;
-	return at_once(read_one, bench_file_direct(), ops, sum);
+	return at_once(read_direct, file_direct(), ops, sum);
 }
 
 static int write_rtt_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
 {
 	(void)o;
-	return in_turn(write_one, bench_file(), ops, sum);
+	file_open();
+	return in_turn(write_one, file_fd(), ops, sum);
 }
 
 static int write_qd32_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
 {
 	(void)o;
-	return at_once(write_one, bench_file(), ops, sum);
+	file_open();
+	return at_once(write_one, file_fd(), ops, sum);
 }
 
 static int stat_qd32_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
@@ -213,14 +153,11 @@ static int stat_qd32_row(const struct bench_options *o, struct bench_report *r)
 	{ \
 		return bench_measure(o, r, name##_pass); \
 	}
-ROW(read_rtt)
-ROW(read_qd32)
 ROW(direct_qd32)
 ROW(write_rtt)
 ROW(write_qd32)
 
 const struct bench_row bench_rows_file[] = {
-	{ "read_rtt", read_rtt_row, true },	  { "read_qd32", read_qd32_row, true },
 	{ "direct_qd32", direct_qd32_row, true }, { "write_rtt", write_rtt_row, true },
 	{ "write_qd32", write_qd32_row, true },	  { "stat_qd32", stat_qd32_row, true },
 	{ NULL, NULL, false },

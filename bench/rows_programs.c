@@ -7,11 +7,15 @@
  * sieve            the first 2,000 primes through a chain of filters, one a prime
  *                                                                    100 to 400 us a prime
  * fanout_balanced  a request of 16 branches of 2,000 steps of work each   20 to 60 us
+ * start            nothing at all: what a program costs that starts, and ends  1 to 5 ms
  * fanout_skewed    15 branches of 500 steps, and one, in turn, of 20,000  30 to 60 us
+ * chunks           one of 128 chunks of 200,000 steps, all of them placed on shard 0
+ *                  and then awaited: on two shards half of the time of one   0.2 to 0.5 ms
  */
 #include "bench/bench.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #define CHILDREN 10
 #define BRANCHES 16
@@ -174,21 +178,51 @@ static void branch(void *arg)
 	spg_wg_done(b->done);
 }
 
-/* One op is a request: spawn all branches, wait for all. */
-static int fanout(uint64_t ops, uint64_t light, uint64_t hot, uint64_t *sum)
+static void *branch_thread(void *arg)
+{
+	struct branch *b = arg;
+
+	b->result = synthetic_work(b->seed, b->steps);
+	return NULL;
+}
+
+static void run_branches(struct branch *branches, spg_wg *done)
+{
+	spg_wg_add(done, BRANCHES);
+	for (uint64_t i = 0; i < BRANCHES; i++)
+		bench_go(NULL, branch, &branches[i]);
+	bench_wait(done);
+}
+
+static void run_branch_threads(struct branch *branches)
+{
+	pthread_t threads[BRANCHES];
+
+	for (uint64_t i = 0; i < BRANCHES; i++)
+		if (pthread_create(&threads[i], NULL, branch_thread, &branches[i]) != 0)
+			bench_die("no thread");
+	for (uint64_t i = 0; i < BRANCHES; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* One op is a request: start all branches, wait for all. */
+static int fanout(const struct bench_options *o, uint64_t ops, uint64_t light, uint64_t hot, uint64_t *sum)
 {
 	struct branch branches[BRANCHES];
 	spg_wg done = SPG_WG_INIT;
 
 	*sum = 0;
 	for (uint64_t request = 0; request < ops; request++) {
-		spg_wg_add(&done, BRANCHES);
-		for (uint64_t i = 0; i < BRANCHES; i++) {
+		int64_t start_ns = bench_now_ns();
+
+		for (uint64_t i = 0; i < BRANCHES; i++)
 			branches[i] = (struct branch){ &done, request << 8 | i,
 						       i == request % BRANCHES ? hot : light, 0 };
-			bench_go(NULL, branch, &branches[i]);
-		}
-		bench_wait(&done);
+		if (o->pthreads)
+			run_branch_threads(branches);
+		else
+			run_branches(branches, &done);
+		bench_record(0, start_ns);
 		for (int i = 0; i < BRANCHES; i++)
 			*sum += branches[i].result;
 	}
@@ -197,14 +231,49 @@ static int fanout(uint64_t ops, uint64_t light, uint64_t hot, uint64_t *sum)
 
 static int fanout_balanced_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
 {
-	(void)o;
-	return fanout(ops, 2000, 2000, sum);
+	return fanout(o, ops, 2000, 2000, sum);
 }
 
 static int fanout_skewed_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
 {
+	return fanout(o, ops, 500, 20000, sum);
+}
+
+static int start_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
+{
 	(void)o;
-	return fanout(ops, 500, 20000, sum);
+	*sum = ops;
+	return 0;
+}
+
+static int start_row(const struct bench_options *o, struct bench_report *r)
+{
+	return bench_measure(o, r, start_pass);
+}
+
+#define CHUNKS 128u
+#define CHUNK_STEPS 200000u
+
+static int chunks_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
+{
+	struct branch chunks[CHUNKS];
+	spg_wg done = SPG_WG_INIT;
+	spg_attr attr = SPG_ATTR_INIT;
+
+	(void)o;
+	attr.place = SPG_PREFER(0);
+	*sum = 0;
+	for (uint64_t start = 0; start < ops; start += CHUNKS) {
+		spg_wg_add(&done, CHUNKS);
+		for (uint64_t i = 0; i < CHUNKS; i++) {
+			chunks[i] = (struct branch){ &done, start + i, CHUNK_STEPS, 0 };
+			bench_go(&attr, branch, &chunks[i]);
+		}
+		bench_wait(&done);
+		for (uint64_t i = 0; i < CHUNKS; i++)
+			*sum += chunks[i].result;
+	}
+	return 0;
 }
 
 static int skynet_row(const struct bench_options *o, struct bench_report *r)
@@ -227,10 +296,17 @@ static int fanout_skewed_row(const struct bench_options *o, struct bench_report 
 	return bench_measure(o, r, fanout_skewed_pass);
 }
 
+static int chunks_row(const struct bench_options *o, struct bench_report *r)
+{
+	return bench_measure(o, r, chunks_pass);
+}
+
 const struct bench_row bench_rows_programs[] = {
+	{ "start", start_row, true },
 	{ "skynet", skynet_row, true },
 	{ "sieve", sieve_row, true },
 	{ "fanout_balanced", fanout_balanced_row, true },
 	{ "fanout_skewed", fanout_skewed_row, true },
+	{ "chunks", chunks_row, true },
 	{ NULL, NULL, false },
 };

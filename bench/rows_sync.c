@@ -14,6 +14,7 @@
 #include "bench/bench.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -171,16 +172,46 @@ static int mutex_counters(int coroutines, uint64_t ops, uint64_t *sum)
 	return c.value == c.each * (uint64_t)coroutines ? 0 : -EPROTO;
 }
 
+/* The same with threads and their mutex. */
+struct plain_counter {
+	pthread_mutex_t lock;
+	uint64_t value, each;
+};
+
+static void *count_plainly(void *arg)
+{
+	struct plain_counter *c = arg;
+
+	for (uint64_t i = 0; i < c->each; i++) {
+		pthread_mutex_lock(&c->lock);
+		c->value++;
+		pthread_mutex_unlock(&c->lock);
+	}
+	return NULL;
+}
+
+static int plain_counters(int threads, uint64_t ops, uint64_t *sum)
+{
+	struct plain_counter c = { .lock = PTHREAD_MUTEX_INITIALIZER, .each = ops / (uint64_t)threads };
+	pthread_t ids[2];
+
+	for (int i = 0; i < threads; i++)
+		if (pthread_create(&ids[i], NULL, count_plainly, &c) != 0)
+			bench_die("no thread");
+	for (int i = 0; i < threads; i++)
+		pthread_join(ids[i], NULL);
+	*sum = c.value;
+	return 0;
+}
+
 static int mutex_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
 {
-	(void)o;
-	return mutex_counters(1, ops, sum);
+	return (o->pthreads ? plain_counters : mutex_counters)(1, ops, sum);
 }
 
 static int mutex_two_pass(const struct bench_options *o, uint64_t ops, uint64_t *sum)
 {
-	(void)o;
-	return mutex_counters(2, ops, sum);
+	return (o->pthreads ? plain_counters : mutex_counters)(2, ops, sum);
 }
 
 struct fan {

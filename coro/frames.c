@@ -1,5 +1,7 @@
 #include "coro/frames.h"
 
+#include <ucontext.h>
+
 /* Nothing is mapped below: no code. */
 #define PC_MIN 4096u
 
@@ -25,4 +27,20 @@ SPG__NO_SANITIZE unsigned spg__frames_walk(const void **frames, unsigned max, ui
 		fp = caller;
 	}
 	return n;
+}
+
+struct spg__frames_at spg__frames_at(const void *ucontext)
+{
+	const mcontext_t *m = &((const ucontext_t *)ucontext)->uc_mcontext;
+
+#if defined(__x86_64__)
+	return (struct spg__frames_at){ .pc = (uintptr_t)m->gregs[REG_RIP],
+					.fp = (uintptr_t)m->gregs[REG_RBP],
+					.sp = (uintptr_t)m->gregs[REG_RSP] };
+#elif defined(__aarch64__)
+	return (struct spg__frames_at){ .pc = m->pc, .fp = m->regs[29], .sp = m->sp };
+#else
+	(void)m;
+	return (struct spg__frames_at){ 0 };
+#endif
 }

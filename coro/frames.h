@@ -20,4 +20,10 @@
 unsigned spg__frames_walk(const void **frames, unsigned max, uintptr_t pc, uintptr_t fp, uintptr_t low,
 			  uintptr_t high);
 
+/* Where a signal interrupted its thread: the ucontext_t that its handler got. */
+struct spg__frames_at {
+	uintptr_t pc, fp, sp;
+};
+struct spg__frames_at spg__frames_at(const void *ucontext);
+
 #endif

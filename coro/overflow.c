@@ -2,6 +2,7 @@
 
 #include "coro/alloc.h"
 #include "coro/coro.h"
+#include "coro/frames.h"
 
 #include <signal.h>
 #include <string.h>
@@ -13,6 +14,7 @@ static const int fault_signals[] = { SIGSEGV, SIGBUS };
 #define FAULT_SIGNALS (sizeof(fault_signals) / sizeof(fault_signals[0]))
 
 static struct sigaction previous[FAULT_SIGNALS];
+static void (*print_trace)(const struct spg__coro *coro, const void *const *frames, unsigned depth);
 
 /* Async-signal-safe text: snprintf is not on the list. */
 struct text {
@@ -69,6 +71,17 @@ static void report(const struct spg__stack *stack, const void *addr)
 		return;
 }
 
+static void trace(const struct spg__stack *stack, const void *ucontext)
+{
+	struct spg__frames_at at = spg__frames_at(ucontext);
+	const void *frames[SPG__FRAMES_MAX];
+
+	/* As if after a call: the others are return addresses. */
+	print_trace(stack->owner, frames,
+		    spg__frames_walk(frames, SPG__FRAMES_MAX, at.pc + 1, at.fp,
+				     (uintptr_t)spg__stack_bottom(stack), (uintptr_t)stack->top));
+}
+
 static void chain(int signal, siginfo_t *info, void *context)
 {
 	size_t i = signal == fault_signals[0] ? 0 : 1;
@@ -94,16 +107,19 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 		struct sigaction dfl = { .sa_handler = SIG_DFL };
 
 		report(stack, info->si_addr);
+		if (stack->owner != NULL)
+			trace(stack, context);
 		sigaction(signal, &dfl, NULL);
 		return; /* the access repeats and ends the process */
 	}
 	chain(signal, info, context);
 }
 
-void spg__overflow_install(void)
+void spg__overflow_install(void (*print)(const struct spg__coro *coro, const void *const *frames, unsigned depth))
 {
 	struct sigaction ours = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
+	print_trace = print;
 	sigemptyset(&ours.sa_mask);
 	for (size_t i = 0; i < FAULT_SIGNALS; i++)
 		SPG_CHECK(sigaction(fault_signals[i], &ours, &previous[i]) == 0);

@@ -74,6 +74,7 @@ static const struct {
 	FLAG(sqpoll, "a thread of the kernel's takes operations (sqpoll_idle_ms)"),
 	FLAG(msg_ring, "shards wake each other by their rings (5.18)"),
 	FLAG(send_msg_ring, "other threads wake shards by their rings (6.13)"),
+	FLAG(sync_cancel, "cancels reach a shard that computes (6.0)"),
 	FLAG(guard_install, "stack guards that cost no mapping (6.13)"),
 	FLAG(process_madvise, "many stacks with one call (6.13 for oneself)"),
 	FLAG(multishot, "one accept for many connections (5.19)"),

@@ -15,6 +15,8 @@ struct spg__features {
 	bool registered_ring, no_iowait, sqpoll;
 	/* Wakes. */
 	bool msg_ring, send_msg_ring;
+	/* Cancels by a kick. */
+	bool sync_cancel;
 	/* Stacks. */
 	bool guard_install, process_madvise;
 	/* Multishot accept, receive and poll; provided buffer rings. */
@@ -43,6 +45,9 @@ const char *spg__features_explain(int err);
 
 /* A message to a ring from a thread without one. false: the kernel cannot, or the queue is full. */
 bool spg__send_msg_ring(int ring_fd, uint64_t user_data);
+
+/* Cancels the ring's operation with that user_data without an SQE. On the ring's own thread. false: the kernel cannot. */
+bool spg__sync_cancel(int ring_fd, uint64_t user_data);
 
 /* Of the running runtime. All true at first; the ring's set-up takes away what the kernel refuses. */
 extern struct spg__features spg__features;

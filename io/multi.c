@@ -28,7 +28,7 @@ int spg__multi_open(struct spg__multi *multi, int fd, void (*drop)(int32_t res),
 	op.coro->pin = (int16_t)op.ring->shard->id;
 	atomic_store_explicit(&op.coro->op_shard, -1, memory_order_relaxed);
 	multi->armed = true;
-	spg__trace_submit(op.ring->shard, op.sqe);
+	spg__ring_trace(op.ring, op.sqe);
 	spg__ring_begun(op.ring);
 	spg__ring_filled(op.ring);
 	spg__wait_end(&op.wait);

@@ -34,6 +34,7 @@ static int begin(struct spg__op *op, int fd)
 	}
 	op->fd = fd;
 	op->coro = spg__coro_of(op->wait.waiter);
+	op->coro->op = op;
 	/* relaxed, O1: the park orders it. */
 	atomic_store_explicit(&op->coro->op_shard, (int16_t)op->ring->shard->id, memory_order_relaxed);
 	/* relaxed: published to nobody before the CQE. */
@@ -110,8 +111,11 @@ static bool interrupted(int res)
 }
 
 /* O4: who ended it, the context or nobody. What spg_close ended is -ECANCELED already. */
-static spg__noinline int failed(int res, int ended)
+static spg__noinline int failed(struct spg__op *op, int res, int ended)
 {
+	/* A kick may have asked for the cancel in our place (sched/watchdog.h, D8). */
+	if (ended == 0 && (res == -ECANCELED || interrupted(res)))
+		ended = spg__wait_check(&op->wait);
 	if (interrupted(res))
 		res = ended < 0 ? -ECANCELED : -EINTR;
 	return res == -ECANCELED && ended < 0 ? ended : res;
@@ -123,14 +127,22 @@ int spg__op_wait(struct spg__op *op)
 
 	op->sqe->user_data = (uint64_t)(uintptr_t)op;
 	SPG__PROBE3(op_submit, op, op->sqe->opcode, op->sqe->fd);
-	if (spg__unlikely(spg__trace_of(op->ring->shard) != NULL))
-		spg__trace_submit(op->ring->shard, op->sqe);
+	spg__ring_trace(op->ring, op->sqe);
 	spg__ring_begun(op->ring);
 	spg__ring_filled(op->ring);
 	ended = await(op);
-	spg__wait_end(&op->wait);
 	res = atomic_load_explicit(&op->res, memory_order_relaxed);
-	return spg__likely(res >= 0) ? res : failed(res, ended);
+	if (spg__unlikely(res < 0))
+		res = failed(op, res, ended);
+	spg__wait_end(&op->wait);
+	return res;
+}
+
+bool spg__op_over(const struct spg__coro *coro)
+{
+	const struct spg__op *op = coro->op;
+
+	return spg__wait_over(&op->wait);
 }
 
 /* O2: the store to res is the last access; the op's stack may be gone. */

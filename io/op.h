@@ -67,6 +67,12 @@ int spg__op_begin(struct spg__op *op, int fd, unsigned opcode);
 /* The CQE's result; -ECANCELED or -ETIMEDOUT when the context ended it. */
 int spg__op_wait(struct spg__op *op);
 
+/*
+ * Is the operation of this coroutine to be canceled, by its context or its deadline? The caller
+ * holds the coroutine: op_shard says that it has one, and it cannot run meanwhile.
+ */
+bool spg__op_over(const struct spg__coro *coro);
+
 /* The shard that reaps. */
 void spg__op_complete(struct spg__op *op, int32_t res, uint32_t flags);
 

@@ -42,11 +42,21 @@ bool spg__send_msg_ring(int ring_fd, uint64_t user_data)
 	return syscall(SYS_io_uring_register, -1, SPG__REGISTER_SEND_MSG_RING, &sqe, 1) >= 0;
 }
 
+bool spg__sync_cancel(int ring_fd, uint64_t user_data)
+{
+	/* A time of 0: what a worker of the kernel's has in hand is asked to end, and not waited for. */
+	struct io_uring_sync_cancel_reg reg = { .addr = user_data, .fd = -1 };
+
+	return syscall(SYS_io_uring_register, ring_fd, IORING_REGISTER_SYNC_CANCEL, &reg, 1) >= 0 ||
+	       (errno != EINVAL && errno != EOPNOTSUPP);
+}
+
 void spg__features_of_ring(struct spg__features *features, struct io_uring *uring, uint64_t user_data)
 {
 	probe_ops(uring, features);
 	features->no_iowait &= (uring->features & SPG__FEAT_NO_IOWAIT) != 0;
 	features->msg_ring &= features->op[IORING_OP_MSG_RING] && (uring->features & IORING_FEAT_CQE_SKIP);
+	features->sync_cancel &= spg__sync_cancel(uring->ring_fd, user_data);
 	features->send_msg_ring &= features->msg_ring && spg__send_msg_ring(uring->ring_fd, user_data);
 }
 
@@ -126,6 +136,7 @@ int spg__features_probe(struct spg__features *features)
 	err = io_uring_queue_init(PROBE_ENTRIES, &uring, 0);
 	if (err == 0) {
 		features->io_uring = features->no_iowait = features->msg_ring = features->send_msg_ring = true;
+		features->sync_cancel = true;
 		memset(features->op, true, sizeof(features->op));
 		spg__features_of_ring(features, &uring, 0);
 		features->registered_ring = io_uring_register_ring_fd(&uring) == 1;

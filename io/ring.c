@@ -5,6 +5,7 @@
 #include "coro/fault.h"
 #include "io/bufs.h"
 #include "io/fdtab.h"
+#include "io/kick.h"
 #include "io/multi.h"
 #include "io/op.h"
 #include "io/stream.h"
@@ -243,17 +244,13 @@ static unsigned hand_in(struct spg__ring *ring, unsigned *flags)
 	return 0;
 }
 
-/* Time 0: it is about to park, which is the next record. */
-spg__noinline void spg__trace_submit(struct spg__shard *shard, const struct io_uring_sqe *sqe)
+spg__noinline void spg__trace_submit(struct spg__ring *ring, const struct io_uring_sqe *sqe)
 {
-	struct spg__trace_ring *trace = spg__trace_of(shard);
 	uint64_t first;
 
 	_Static_assert(offsetof(struct io_uring_sqe, fd) == 4, "opcode and descriptor in 8 bytes");
-	if (trace == NULL)
-		return;
 	memcpy(&first, sqe, sizeof(first));
-	spg__trace_put_at(trace, 0, SPG__TRACE_SUBMIT, sqe->user_data, first);
+	spg__trace_put_at(ring->trace, spg__trace_ticks_soon(), SPG__TRACE_SUBMIT, sqe->user_data, first);
 }
 
 void spg__ring_submit(struct spg__ring *ring)
@@ -294,17 +291,50 @@ static void complete(struct spg__ring *ring, uint64_t user_data, int32_t res, ui
 			     &(uint64_t){ 1 }, sizeof(uint64_t));
 }
 
-/* Before they are acted on (TR4). */
-static void trace_completions(struct spg__trace_ring *trace, struct io_uring_cq *cq, unsigned head, unsigned tail)
+static inline unsigned least(unsigned a, size_t b)
 {
-	uint64_t ticks = spg__trace_ticks(), last;
+	return a < b ? a : (unsigned)b;
+}
 
-	_Static_assert(offsetof(struct io_uring_cqe, res) == 8, "result and flags in 8 bytes");
-	for (; head != tail; head++) {
+/* As many of them as lie in a row, in both rings. Returns how many. */
+static inline unsigned trace_some(struct spg__trace_ring *trace, const struct io_uring_cq *cq, unsigned head,
+				  unsigned count, uint64_t ticks)
+{
+	const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
+	struct spg__trace_rec *rec = atomic_load_explicit(&trace->at, memory_order_relaxed), *end;
+
+	_Static_assert(sizeof(*cqe) == 2 * sizeof(uint64_t) && offsetof(struct io_uring_cqe, res) == 8 &&
+			       offsetof(struct spg__trace_rec, b) == offsetof(struct spg__trace_rec, a) + 8,
+		       "user_data, then result and flags: copied together");
+	count = least(count, cq->ring_entries - (head & cq->ring_mask));
+	count = least(count, (size_t)(trace->limit - rec));
+	for (end = rec + count; rec != end; rec++, cqe++) {
+		rec->ticks = ticks;
+		rec->what = SPG__TRACE_WHAT(SPG__TRACE_COMPLETE, 0, 0);
+		memcpy(&rec->a, cqe, sizeof(*cqe));
+	}
+	/* release [TR-c]. */
+	atomic_store_explicit(&trace->at, rec, memory_order_release);
+	return count;
+}
+
+/* Before they are acted on (TR4). */
+static spg__noinline void trace_completions(struct spg__trace_ring *trace, const struct io_uring_cq *cq,
+					    unsigned head, unsigned tail)
+{
+	uint64_t ticks = spg__trace_ticks();
+
+	while (head != tail) {
+		unsigned count = trace_some(trace, cq, head, tail - head, ticks);
 		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
+		uint64_t last;
 
+		head += count;
+		if (count > 0)
+			continue;
 		memcpy(&last, &cqe->res, sizeof(last));
-		spg__trace_put_at(trace, ticks, SPG__TRACE_COMPLETE, cqe->user_data, last);
+		spg__trace_put_slow(trace, ticks, SPG__TRACE_COMPLETE, cqe->user_data, last);
+		head++;
 	}
 }
 
@@ -353,7 +383,6 @@ static spg__noinline void release_held(struct spg__ring *ring, unsigned count)
 static unsigned reap(struct spg__ring *ring)
 {
 	struct io_uring_cq *cq = &ring->uring.cq;
-	struct spg__trace_ring *trace;
 	unsigned head, tail, seen, held;
 
 	/* relaxed look: what comes right now is seen at the next poll. */
@@ -365,9 +394,10 @@ static unsigned reap(struct spg__ring *ring)
 	head = *cq->khead;
 	tail = io_uring_smp_load_acquire(cq->ktail);
 	seen = tail - head;
-	trace = spg__trace_of(ring->shard);
-	if (spg__unlikely(trace != NULL))
-		trace_completions(trace, cq, head, tail);
+#ifndef SPG__NO_TRACE
+	if (spg__unlikely(ring->trace != NULL))
+		trace_completions(ring->trace, cq, head, tail);
+#endif
 	for (; head != tail; head++) {
 		const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
 
@@ -393,6 +423,9 @@ static void ring_reap_for(struct spg__shard *shard)
 	unsigned head, tail;
 	bool kept = false;
 
+	/* Those the kick did not get to: they may have ended, and are looked at again. */
+	if (atomic_load_explicit(&ring->canceling, memory_order_relaxed) != NULL)
+		(void)spg__kick_give_back(ring, false);
 	if (!spg__lock_try(&ring->cq_lock))
 		return;
 	head = *cq->khead;
@@ -415,28 +448,6 @@ static void ring_reap_for(struct spg__shard *shard)
 	spg__unlock(&ring->cq_lock);
 	if (kept)
 		spg__shard_wake(shard); /* it may be on its way to sleep by now */
-}
-
-static void ring_surface(struct spg__shard *shard)
-{
-	struct spg__ring *ring = shard->ring;
-	unsigned n;
-
-	if (ring == NULL)
-		return;
-	n = *ring->uring.sq.ktail - io_uring_smp_load_acquire(ring->uring.sq.khead);
-	/* The polling thread is woken whether it sleeps or not. */
-	syscall(SYS_io_uring_enter, ring->enter_fd, n, 0,
-		IORING_ENTER_GETEVENTS | ring->enter_flags | (ring->sqpoll ? IORING_ENTER_SQ_WAKEUP : 0), NULL, 0);
-}
-
-static bool ring_holds(struct spg__shard *shard)
-{
-	struct spg__ring *ring = shard->ring;
-
-	/* acquire [DL-c]: an end that is seen comes with the end of the nap before it (DL3). */
-	return atomic_load_explicit(&ring->begun, memory_order_acquire) !=
-	       atomic_load_explicit(&ring->ended, memory_order_acquire);
 }
 
 struct io_uring_sqe *spg__ring_sqe(struct spg__ring *ring)
@@ -463,6 +474,10 @@ static void ring_poll(struct spg__shard *shard)
 	/* relaxed: a flag raised right now is seen at the next poll, or by the wait. */
 	unsigned flags = IO_URING_READ_ONCE(*ring->uring.sq.kflags);
 
+	/* relaxed: the same. They ask for their cancels themselves. */
+	if (spg__unlikely(atomic_load_explicit(&ring->canceling, memory_order_relaxed) != NULL))
+		(void)spg__kick_give_back(ring, false);
+	ring->trace = spg__trace_of(shard);
 	if (spg__unlikely(flags & IORING_SQ_CQ_OVERFLOW))
 		spg__count(&shard->counters.cq_overflow);
 	/* With work to hand in or task work to run; the completions come with it. */
@@ -510,7 +525,8 @@ static void ring_wait(struct spg__shard *shard, int64_t due_ns)
 	int64_t left = -1;
 	unsigned n, flags = IORING_ENTER_GETEVENTS | (spg__features.no_iowait ? SPG__ENTER_NO_IOWAIT : 0);
 
-	if (reap(ring) > 0 || atomic_load_explicit(&ring->held_count, memory_order_seq_cst) > 0)
+	if (reap(ring) > 0 || atomic_load_explicit(&ring->held_count, memory_order_seq_cst) > 0 ||
+	    atomic_load_explicit(&ring->canceling, memory_order_seq_cst) != NULL)
 		return;
 	if (due_ns != SPG__NEVER) {
 		left = due_ns - spg__clock_ns();
@@ -586,7 +602,8 @@ const struct spg__poller spg__ring_poller = {
 	.wait = ring_wait,
 	.poll = ring_poll,
 	.wake = ring_wake,
-	.surface = ring_surface,
-	.holds = ring_holds,
+	.surface = spg__kick_surface,
+	.holds = spg__kick_holds,
 	.reap_for = ring_reap_for,
+	.cancel_for = spg__kick_cancel_for,
 };

@@ -58,6 +58,8 @@ struct spg__ring {
 	struct spg__lock cq_lock;
 	/* Operations begun, by the owner; and ended, by whoever reaped, under the lock. */
 	_Atomic uint64_t begun, ended;
+	/* The owner's copy of shard->trace, as it was at the last poll (TR6). */
+	struct spg__trace_ring *trace;
 	/* Completions for the owner alone, reaped by another; and those held back by SPG__FAULT_LATE. */
 	struct spg__held held[16];
 	_Atomic unsigned held_count;
@@ -66,6 +68,8 @@ struct spg__ring {
 	/* Pools of receive buffers, made by the owner when first asked for; the kernel may know no such thing. */
 	_Atomic(struct spg__bufs *) bufs[SPG__BUFS_CLASSES];
 	bool bufs_refused;
+	/* Coroutines whose operation a kick is to cancel (sched/watchdog.h, D8). */
+	_Atomic(struct spg__link *) canceling;
 	/* Streams whose receive is in flight: raised by the owner, lowered by whoever reaped. */
 	_Atomic unsigned streams;
 };
@@ -104,8 +108,19 @@ static inline void spg__ring_filled(struct spg__ring *ring)
 	io_uring_smp_store_release(ring->uring.sq.ktail, ring->uring.sq.sqe_tail);
 }
 
-/* Tells the trace, when one goes on: the SQE is whole, and the running coroutine's. */
-void spg__trace_submit(struct spg__shard *shard, const struct io_uring_sqe *sqe);
+/* Into the trace: the SQE is whole, the running coroutine's, and not yet visible to the kernel (TR4). */
+void spg__trace_submit(struct spg__ring *ring, const struct io_uring_sqe *sqe);
+
+static inline void spg__ring_trace(struct spg__ring *ring, const struct io_uring_sqe *sqe)
+{
+#ifdef SPG__NO_TRACE
+	(void)ring;
+	(void)sqe;
+#else
+	if (spg__unlikely(ring->trace != NULL))
+		spg__trace_submit(ring, sqe);
+#endif
+}
 
 /* One more operation is in flight, or one less. */
 static inline void spg__ring_begun(struct spg__ring *ring)

@@ -57,15 +57,24 @@ ssize_t spg_write(int fd, const void *buf, size_t len)
 	return spg__io(&sqe, POLLOUT);
 }
 
-ssize_t spg_pread(int fd, void *buf, size_t len, off_t offset)
+/* May it be read or written at an offset? A fault is a disk's. */
+static inline int check_at(int fd, off_t offset)
 {
-	struct io_uring_sqe sqe;
-	struct spg__cached cached = { 0 };
-
 	if (offset < 0)
 		return -EINVAL;
 	if (spg__unlikely(spg__fdkind_is_stream(fd)))
 		return -ESPIPE;
+	return spg__fault(SPG__FAULT_DISK);
+}
+
+ssize_t spg_pread(int fd, void *buf, size_t len, off_t offset)
+{
+	struct io_uring_sqe sqe;
+	struct spg__cached cached = { 0 };
+	int err = check_at(fd, offset);
+
+	if (spg__unlikely(err < 0))
+		return err;
 	if (spg__cached_try(fd, len) && spg__cached_read(fd, buf, move_len(len), offset, &cached))
 		return cached.done;
 	spg__io_prep(&sqe, IORING_OP_READ, fd, (char *)buf + cached.done, move_len(len - (size_t)cached.done),
@@ -76,11 +85,10 @@ ssize_t spg_pread(int fd, void *buf, size_t len, off_t offset)
 ssize_t spg_pwrite(int fd, const void *buf, size_t len, off_t offset)
 {
 	struct io_uring_sqe sqe;
+	int err = check_at(fd, offset);
 
-	if (offset < 0)
-		return -EINVAL;
-	if (spg__unlikely(spg__fdkind_is_stream(fd)))
-		return -ESPIPE;
+	if (spg__unlikely(err < 0))
+		return err;
 	spg__io_prep(&sqe, IORING_OP_WRITE, fd, buf, move_len(len), (uint64_t)offset);
 	return spg__io(&sqe, POLLOUT);
 }
@@ -107,11 +115,9 @@ ssize_t spg_writev(int fd, const struct iovec *iov, int count)
 
 static ssize_t at_offset(int op, int fd, const struct iovec *iov, int count, off_t offset, unsigned events)
 {
-	if (offset < 0)
-		return -EINVAL;
-	if (spg__unlikely(spg__fdkind_is_stream(fd)))
-		return -ESPIPE;
-	return vectored(op, fd, iov, count, (uint64_t)offset, events);
+	int err = check_at(fd, offset);
+
+	return err < 0 ? err : vectored(op, fd, iov, count, (uint64_t)offset, events);
 }
 
 ssize_t spg_preadv(int fd, const struct iovec *iov, int count, off_t offset)

@@ -38,7 +38,7 @@ struct spg__watch *spg__watch_arm(int fd, unsigned events, void (*fire)(struct s
 	atomic_init(&watch->refs, 1);
 	io_uring_prep_poll_add(sqe, fd, events);
 	sqe->user_data = (uint64_t)(uintptr_t)watch | SPG__UD_WATCH;
-	spg__trace_submit(ring->shard, sqe);
+	spg__ring_trace(ring, sqe);
 	spg__ring_begun(ring);
 	spg__ring_filled(ring);
 	return watch;

@@ -242,7 +242,11 @@ static int debug_word(char *word, struct spg__debug *out)
 		const struct {
 			const char *word;
 			bool *to;
-		} known[] = { { "migrate", &out->migrate }, { "leaks", &out->leaks }, { "stalls", &out->stalls } };
+		} known[] = { { "migrate", &out->migrate },
+			      { "leaks", &out->leaks },
+			      { "stalls", &out->stalls },
+			      { "stacks", &out->stacks },
+			      { "locks", &out->locks } };
 
 		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 			if (strcmp(word, known[i].word) != 0)
@@ -352,16 +356,18 @@ int spg__config_check(const spg_config *cfg)
 
 unsigned spg__config_shards(const spg_config *cfg)
 {
-	cpu_set_t set;
-	int count;
+	unsigned cpus = spg__config_cpus(cfg);
 
 	if (cfg->shards > 0)
 		return cfg->shards;
+	return cpus < SPG__SHARDS_MAX ? cpus : SPG__SHARDS_MAX;
+}
+
+unsigned spg__config_cpus(const spg_config *cfg)
+{
+	cpu_set_t set;
+
 	if (cfg->cpus != NULL && cfg->cpus[0] != '\0' && spg__cpu_list(cfg->cpus, &set) == 0)
-		count = CPU_COUNT(&set);
-	else if (sched_getaffinity(0, sizeof(set), &set) == 0)
-		count = CPU_COUNT(&set);
-	else
-		count = 1;
-	return count < SPG__SHARDS_MAX ? (unsigned)count : SPG__SHARDS_MAX;
+		return (unsigned)CPU_COUNT(&set);
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }

@@ -18,12 +18,14 @@ int spg__config_check(const spg_config *cfg);
 
 /* The shards that will run: cfg->shards, or one per CPU of the affinity mask (and of cfg->cpus). */
 unsigned spg__config_shards(const spg_config *cfg);
+/* The CPUs they may run on. */
+unsigned spg__config_cpus(const spg_config *cfg);
 
 /* What SPG_DEBUG asks for. */
 struct spg__debug {
 	int64_t schedtrace_ns; /* 0: no */
 	unsigned trace_events;
-	bool migrate, leaks, stalls;
+	bool migrate, leaks, stalls, stacks, locks;
 };
 
 /* The words of spg_config.debug; NULL: none. 0, or -EINVAL and the bad word in *bad. */

@@ -84,9 +84,12 @@ const char *spg__dump_time(char buf[SPG__TIME_TEXT], int64_t ns);
 /* "name+0x12 (/path/to/program+0x1234)" and the like. is_call: pc comes after a call. */
 void spg__dump_place(struct spg__out *out, struct spg__symbols *symbols, const void *pc, bool is_call);
 
-/* A trace without the library's own innermost and outermost frames, a line each. */
+/*
+ * A trace without the library's outermost frames, a line each; of one who waits without its
+ * innermost frames too: the first is the call that waits.
+ */
 void spg__dump_frames(struct spg__out *out, struct spg__symbols *symbols, const void *const *frames,
-		      unsigned depth);
+		      unsigned depth, bool waits);
 
 /* The user's function that the coroutine was spawned for. */
 const void *spg__dump_entry(const void *fn, const void *arg);

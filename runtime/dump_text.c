@@ -107,11 +107,11 @@ static unsigned outermost(struct spg__symbols *symbols, const void *const *frame
 }
 
 void spg__dump_frames(struct spg__out *out, struct spg__symbols *symbols, const void *const *frames,
-		      unsigned depth)
+		      unsigned depth, bool waits)
 {
 	unsigned end = outermost(symbols, frames, depth);
 
-	for (unsigned i = innermost(symbols, frames, end); i < end; i++) {
+	for (unsigned i = waits ? innermost(symbols, frames, end) : 0; i < end; i++) {
 		spg__out_text(out, "\t");
 		spg__dump_place(out, symbols, frames[i], true);
 		spg__out_text(out, "\n");
@@ -375,7 +375,7 @@ static void put_group(struct spg__dump *dump, const struct spg__dump_group *grou
 	put_brackets(dump, group, order);
 	if (group->count > 1)
 		put_ids(dump, order, group->count);
-	spg__dump_frames(out, &dump->symbols, group->frames, group->depth);
+	spg__dump_frames(out, &dump->symbols, group->frames, group->depth, group->rest != SPG__REST_RUNNING);
 	spg__out_text(out, "\tfunction ");
 	spg__dump_place(out, &dump->symbols, group->fn, false);
 	if (group->creator != NULL) {

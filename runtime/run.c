@@ -22,6 +22,9 @@
 #include "runtime/dump.h"
 #include "runtime/dump_signal.h"
 #include "runtime/spawn.h"
+#include "runtime/locks.h"
+#include "runtime/report.h"
+#include "runtime/stack_use.h"
 #include "runtime/stall.h"
 
 #include "coro/alloc.h"
@@ -283,6 +286,7 @@ static int start_parts(void)
 	};
 	struct spg__sched_conf sched = {
 		.shards = rt.shards,
+		.cpus = spg__config_cpus(&rt.cfg),
 		.steal = rt.cfg.steal,
 		.steal_batch = rt.cfg.steal_batch,
 		.steal_probe = rt.cfg.steal_probe,
@@ -293,6 +297,7 @@ static int start_parts(void)
 		.run_budget = rt.debug.migrate ? 1 : rt.cfg.run_budget,
 		.coroutines_max = rt.cfg.coroutines_max,
 		.migrate = rt.debug.migrate,
+		.leaves = rt.debug.locks ? spg__locks_start() : NULL,
 	};
 	struct spg__offload_conf offload = {
 		.threads_min = rt.cfg.blocking_min,
@@ -328,7 +333,9 @@ static int start_parts(void)
 	spg__calls_init(rt.cfg.calls_max);
 	spg__dump_conf(rt.cfg.stall_ns > 0 ? rt.cfg.kick_signal : 0);
 	if (rt.cfg.overflow_report)
-		spg__overflow_install();
+		spg__overflow_install(spg__report_overflow);
+	if (rt.debug.stacks)
+		spg__stack_use_start();
 	return 0;
 }
 
@@ -511,6 +518,7 @@ static int stop(void)
 	spg__trace_runtime_ended();
 	spg__watchdog_unhook();
 	release_parts();
+	spg__stack_use_tell();
 	if (spg__unlikely(atomic_load_explicit(&spg__leaks_on, memory_order_relaxed)))
 		spg__leaks_end();
 	atomic_store_explicit(&rt.state, IDLE, memory_order_release);

@@ -1,11 +1,10 @@
 #include "runtime/stall.h"
 
-#include "coro/alloc.h"
-#include "runtime/dump.h"
+#include "runtime/report.h"
+#include "runtime/syscalls.h"
 #include "sched/sample.h"
 
 #include <string.h>
-#include <unistd.h>
 
 /* Between two reports. */
 #define PAUSE_NS ((int64_t)1000000000)
@@ -37,37 +36,28 @@ bool spg__stall_conf(const spg_config *cfg, bool print)
 	return st.fn != NULL || st.print;
 }
 
-struct text {
-	struct spg__out out;
-	struct spg__symbols symbols;
-};
-
 static void print(const spg_stall *stall)
 {
 	char time[SPG__TIME_TEXT];
-	struct text *text = spg__map(sizeof(*text));
+	struct spg__report *report = spg__report_begin();
 
-	if (text == NULL)
+	if (report == NULL)
 		return;
-	text->out.fd = STDERR_FILENO;
-	text->out.write = spg__dump_write_plain;
-	spg__symbols_init(&text->symbols);
-	spg__out_printf(&text->out, "spg: stall: coroutine %llu", (unsigned long long)stall->id);
-	if (stall->name[0] != '\0') {
-		spg__out_text(&text->out, " ");
-		spg__out_json_string(&text->out, stall->name);
-	}
-	spg__out_printf(&text->out, " has computed for %s on shard %d, function ",
-			spg__dump_time(time, stall->running_ns), stall->shard);
-	spg__dump_place(&text->out, &text->symbols, stall->fn, false);
-	spg__out_text(&text->out, "\n");
-	spg__dump_frames(&text->out, &text->symbols, stall->frames, stall->frames_count);
+	spg__out_text(&report->out, "spg: stall: ");
+	spg__report_coro(report, stall->id, stall->name);
+	if (stall->blocked_in != NULL)
+		spg__out_printf(&report->out, " has blocked its thread, now in %s,", stall->blocked_in);
+	else
+		spg__out_text(&report->out, " has computed");
+	spg__out_printf(&report->out, " for %s on shard %d, function ", spg__dump_time(time, stall->running_ns),
+			stall->shard);
+	spg__dump_place(&report->out, &report->symbols, stall->fn, false);
+	spg__out_text(&report->out, "\n");
+	spg__dump_frames(&report->out, &report->symbols, stall->frames, stall->frames_count, false);
 	if (stall->left_out > 0)
-		spg__out_printf(&text->out, "spg: stall: %llu others since the last report\n",
+		spg__out_printf(&report->out, "spg: stall: %llu others since the last report\n",
 				(unsigned long long)stall->left_out);
-	spg__out_flush(&text->out);
-	spg__symbols_fini(&text->symbols);
-	spg__unmap(text, sizeof(*text));
+	spg__report_end(report);
 }
 
 /* Is it time? A stall is told again when it has lasted twice as long. */
@@ -93,7 +83,7 @@ static bool due(int shard, int64_t began_ns, int64_t now_ns)
 	return true;
 }
 
-void spg__stall_tell(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns)
+void spg__stall_tell(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns, long blocked_in)
 {
 	struct spg__coro *coro = spg__look_current(shard);
 	struct spg__look look;
@@ -115,6 +105,7 @@ void spg__stall_tell(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns)
 	stall.fn = spg__dump_entry(look.fn, look.arg);
 	stall.frames = sample.frames;
 	stall.frames_count = sample.depth;
+	stall.blocked_in = spg__syscall_name(blocked_in);
 	stall.left_out = st.left_out;
 	st.left_out = 0;
 	if (st.fn != NULL)

@@ -12,7 +12,7 @@
 /* Before the watchdog starts. false: nobody asked, spg__stall_tell is not needed. */
 bool spg__stall_conf(const spg_config *cfg, bool print);
 
-/* The watchdog finds a shard still in the pass that began then. The runtime is held. */
-void spg__stall_tell(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns);
+/* The watchdog finds a shard still in the pass that began then, in that system call. The runtime is held. */
+void spg__stall_tell(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns, long blocked_in);
 
 #endif

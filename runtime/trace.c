@@ -9,6 +9,7 @@
 #include "runtime/trace.h"
 
 #include "coro/clock.h"
+#include "io/ring.h"
 #include "sched/deadlock.h"
 
 #include <spg/ctx.h>
@@ -125,13 +126,16 @@ static int start_writer(void)
 	return -err;
 }
 
-/* The caller's own slice begins with the trace. Other shards' are known from their next switch on. */
+/* The caller's own slice begins with the trace. Other shards' are known from their next pass on. */
 static void tell_caller(void)
 {
 	struct spg__shard *self = spg__shard_self();
 
-	if (self != NULL && self->current != NULL)
-		spg__trace_run(spg__trace_of(self), NULL, SPG__COMMIT_PARK, self->current);
+	if (self == NULL || self->current == NULL)
+		return;
+	spg__ring_of(self)->trace = spg__trace_of(self);
+	spg__trace_set_jump(self);
+	spg__trace_switch(self); /* `leaving` is NULL while it runs: as if from the loop */
 }
 
 /* In a runtime that stays (TC2), with the state STARTING. */

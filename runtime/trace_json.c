@@ -37,8 +37,8 @@ struct rec {
 };
 
 struct track {
-	/* Of its ring, at the begin of the drain. */
-	uint64_t head;
+	/* Where its ring's records ended at the begin of the drain. */
+	const struct spg__trace_rec *head;
 	int64_t last_ns;
 	uint64_t last_ticks;
 	enum slice slice;
@@ -448,41 +448,31 @@ static void handle(struct spg__trace_json *json, unsigned tid, const struct rec 
 	}
 }
 
-static const struct spg__trace_rec *rec_at(struct spg__trace_ring *ring, uint64_t at)
+static struct spg__trace_rec *next_rec(const struct spg__trace_ring *ring, struct spg__trace_rec *rec)
 {
-	return (const struct spg__trace_rec *)(const void *)(ring->recs + (at & ring->mask));
+	return rec + 1 != ring->end ? rec + 1 : ring->recs;
 }
 
-/* When the oldest record of a ring was; UINT64_MAX: none, or that is not known yet. */
+/* When the oldest record of a ring was; UINT64_MAX: there is none. */
 static uint64_t oldest_ticks(struct spg__trace_json *json, unsigned tid)
 {
-	struct spg__trace_ring *ring = ring_of(json, tid);
 	struct track *track = &json->tracks[tid];
-	uint64_t first = atomic_load_explicit(&ring->tail, memory_order_relaxed), at = first; /* our own */
+	struct spg__trace_rec *rec = atomic_load_explicit(&ring_of(json, tid)->tail, memory_order_relaxed); /* our own */
 
-	for (; at != track->head; at += SPG__TRACE_STEP) {
-		const struct spg__trace_rec *rec = rec_at(ring, at);
-
-		if (rec->ticks == 0)
-			continue;
-		/* The record whose time it should share is in the gap. */
-		if ((uint8_t)rec->what == SPG__TRACE_LOST && rec != rec_at(ring, first))
-			return track->last_ticks;
-		return rec->ticks;
-	}
-	return UINT64_MAX;
+	if (rec == track->head)
+		return UINT64_MAX;
+	return rec->ticks != 0 ? rec->ticks : track->last_ticks;
 }
 
 static void take(struct spg__trace_json *json, unsigned tid, uint64_t ticks)
 {
 	struct spg__trace_ring *ring = ring_of(json, tid);
 	struct track *track = &json->tracks[tid];
-	uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed); /* our own */
-	const struct spg__trace_rec *raw = rec_at(ring, tail);
+	struct spg__trace_rec *raw = atomic_load_explicit(&ring->tail, memory_order_relaxed); /* our own */
 	struct rec rec = {
-		.kind = (uint8_t)raw->what,
-		.sub = (uint8_t)(raw->what >> 8),
-		.how = (int16_t)(raw->what >> 16),
+		.kind = raw->kind,
+		.sub = raw->sub,
+		.how = raw->how,
 		.a = raw->a,
 		.b = raw->b,
 	};
@@ -490,7 +480,7 @@ static void take(struct spg__trace_json *json, unsigned tid, uint64_t ticks)
 	int64_t ns = json->from.ns + (int64_t)((double)(int64_t)(ticks - json->from.ticks) * json->ns_per_tick);
 
 	/* release [TR-b]: the slot is free. */
-	atomic_store_explicit(&ring->tail, tail + SPG__TRACE_STEP, memory_order_release);
+	atomic_store_explicit(&ring->tail, next_rec(ring, raw), memory_order_release);
 	if (ticks < json->start.ticks)
 		return; /* TR3 */
 	if (rec.kind == SPG__TRACE_LOST)
@@ -503,9 +493,13 @@ static void take(struct spg__trace_json *json, unsigned tid, uint64_t ticks)
 void spg__trace_json_drain(struct spg__trace_json *json, struct spg__trace_time now)
 {
 	json->ns_per_tick = (double)(now.ns - json->from.ns) / (double)(now.ticks - json->from.ticks);
-	/* acquire [TR-c]. */
-	for (unsigned i = 0; i <= json->shards; i++)
-		json->tracks[i].head = atomic_load_explicit(&ring_of(json, i)->head, memory_order_acquire);
+	for (unsigned i = 0; i <= json->shards; i++) {
+		struct spg__trace_ring *ring = ring_of(json, i);
+		/* acquire [TR-c]. */
+		struct spg__trace_rec *at = atomic_load_explicit(&ring->at, memory_order_acquire);
+
+		json->tracks[i].head = at != ring->end ? at : ring->recs;
+	}
 	for (;;) {
 		uint64_t oldest = UINT64_MAX;
 		unsigned tid = 0;

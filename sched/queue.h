@@ -6,6 +6,11 @@
 
 #include "sched/shard.h"
 
+/* Q6: about what a wake-up and the cold caches cost. */
+#define SPG__WORTH_NS 20000
+/* Q7: a thread that made no step for so long had not just to leave its CPU to another for a time slice. */
+#define SPG__SLICE_NS 5000000
+
 /* A shard's bit in one of the masks of struct spg__sched. seq_cst, as I1 to I5 need it. */
 static inline void spg__mask_set(_Atomic uint64_t *mask, int id)
 {
@@ -50,10 +55,31 @@ void spg__global_put(struct spg__fifo *batch);
 /* After publishing stealable work: wakes a sleeper when nobody spins (I1). */
 void spg__wake_thief(void);
 
-/* Is the victim's backlog worth a thief (Q6)? */
-bool spg__steal_worth(struct spg__shard *victim);
+/* Are as many shards as there are CPUs awake, apart from this one if it is not NULL (Q7)? */
+static inline bool spg__crowded(struct spg__shard *apart)
+{
+	unsigned awake = spg__sched.conf.shards;
 
-/* Steals a batch from another shard into our queues. true: there was something. */
+	if (spg__likely(spg__sched.crowd_cpus == 0))
+		return false;
+	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++) {
+		/* seq_cst [W3]: who is about to sleep sets its bit first, and then looks for what was published before. */
+		uint64_t word = atomic_load_explicit(&spg__sched.sleeping[i], memory_order_seq_cst);
+
+		if (apart != NULL && (unsigned)apart->id / 64 == i)
+			word |= (uint64_t)1 << (apart->id % 64);
+		awake -= (unsigned)__builtin_popcountll(word);
+	}
+	return awake >= spg__sched.crowd_cpus;
+}
+
+/* Is the victim's backlog worth a thief (Q6, Q7): this one, or if it is NULL any? */
+bool spg__steal_worth(struct spg__shard *victim, struct spg__shard *thief);
+
+/* Of the last look (I2): is there anything worth it anywhere? The next attempt begins there. */
+bool spg__steal_any(struct spg__shard *thief);
+
+/* Steals a batch from one of a few other shards: one to run next, the rest into our queue. true: there was something. */
 bool spg__steal(struct spg__shard *thief, int64_t now_ns);
 
 /* Runs coroutines until the budget is used up or nothing is left. From the loop. */

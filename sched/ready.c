@@ -5,6 +5,7 @@
 #include "sched/queue.h"
 #include "sched/trace.h"
 
+#include "coro/clock.h"
 #include "coro/usdt.h"
 
 /* Coroutines taken from the global queue at once, at most. */
@@ -111,7 +112,7 @@ void spg__queue_tail(struct spg__shard *shard, struct spg__coro *coro, bool loca
 	}
 	if (spg__unlikely(!spg__runq_put(&shard->runq, coro)))
 		spill(shard, coro);
-	if (spg__steal_worth(shard))
+	if (spg__steal_worth(shard, NULL))
 		spg__wake_thief();
 }
 
@@ -135,14 +136,36 @@ struct spg__coro *spg__queue_take(struct spg__shard *shard)
 	return coro != NULL ? coro : spg__coro_of_link(spg__fifo_take(&shard->local));
 }
 
+/* Q7: to a shard among the first, one for each CPU, unless that one is busy with something long. */
+static spg__noinline bool lend(struct spg__shard *shard, struct spg__coro *coro)
+{
+	struct spg__shard *to = spg__shard_at((int)((unsigned)shard->id % spg__sched.crowd_cpus));
+
+	/* relaxed, all: estimates. What waits there for long the watchdog brings to others (sched/watchdog.h, D2). */
+	if (atomic_load_explicit(&to->run_low_ns, memory_order_relaxed) >= SPG__WORTH_NS ||
+	    (!atomic_load_explicit(&to->asleep, memory_order_relaxed) &&
+	     spg__clock_ns() - atomic_load_explicit(&to->pass_ns, memory_order_relaxed) > SPG__SLICE_NS))
+		return false;
+	spg__inbox_put(to, coro);
+	spg__shard_wake(to);
+	return true;
+}
+
 /* On the shard that may run it. In a coroutine the hand-over slot, in the loop the tail. */
 static void ready_here(struct spg__shard *shard, struct spg__coro *coro, bool local)
 {
 	struct spg__coro *displaced;
 
-	spg__count(&shard->counters.unparks);
 	local |= !spg__sched.stealing;
+	if (spg__unlikely((unsigned)shard->id >= spg__sched.crowd_cpus && spg__sched.crowd_cpus != 0) && !local &&
+	    shard->current == NULL && lend(shard, coro))
+		return;
+	spg__count(&shard->counters.unparks);
 	if (shard->current == NULL) {
+		/* One of a batch: by its turn the top of its stack is here. */
+		__builtin_prefetch(coro->context);
+		__builtin_prefetch((char *)coro->context + SPG__CACHELINE);
+		__builtin_prefetch((char *)coro->context + 2 * SPG__CACHELINE);
 		spg__queue_tail(shard, coro, local);
 		return;
 	}
@@ -298,15 +321,23 @@ void spg__global_put(struct spg__fifo *batch)
 bool spg__global_take(struct spg__shard *shard)
 {
 	struct spg__fifo batch = { 0 };
-	size_t share;
+	size_t share, own, room;
 
 	/* relaxed: a miss here is found at the next pass, or by the last look. */
 	if (atomic_load_explicit(&spg__sched.global_count, memory_order_relaxed) == 0)
 		return false;
+	/*
+	 * No more than the next pass runs: what timers and completions make ready goes behind it. And
+	 * one at least, so that shards with much of their own do not starve the others.
+	 */
+	own = spg__runq_count(&shard->runq) + shard->local.count;
+	room = own + 1 < shard->budget_max ? shard->budget_max - own : 1;
+	if (room > GLOBAL_BATCH)
+		room = GLOBAL_BATCH;
 	spg__lock(&spg__sched.global_lock);
 	share = spg__sched.global.count / spg__sched.conf.shards + 1;
-	if (share > GLOBAL_BATCH)
-		share = GLOBAL_BATCH;
+	if (share > room)
+		share = room;
 	while (batch.count < share) {
 		struct spg__link *link = spg__fifo_take(&spg__sched.global);
 

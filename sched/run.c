@@ -12,6 +12,7 @@
 
 #include "coro/alloc.h"
 #include "coro/clock.h"
+#include "coro/stack_use.h"
 #include "coro/usdt.h"
 
 #include <string.h>
@@ -101,6 +102,29 @@ static struct spg__coro *pick(struct spg__shard *shard)
 	return NULL;
 }
 
+/*
+ * With coroutines_max: one more lives, or -EAGAIN. One word for all shards: to sum up their counters
+ * would touch two lines a shard for each spawn.
+ */
+static spg__noinline int limit_enter(void)
+{
+	/* relaxed, all: the value alone matters. */
+	uint64_t live = atomic_load_explicit(&spg__sched.limited_live, memory_order_relaxed);
+
+	do {
+		if (live >= spg__sched.conf.coroutines_max)
+			return -EAGAIN;
+	} while (!atomic_compare_exchange_weak_explicit(&spg__sched.limited_live, &live, live + 1,
+							memory_order_relaxed, memory_order_relaxed));
+	return 0;
+}
+
+static inline void limit_leave(void)
+{
+	if (spg__unlikely(spg__sched.conf.coroutines_max != 0))
+		atomic_fetch_sub_explicit(&spg__sched.limited_live, 1, memory_order_relaxed);
+}
+
 /* Frees what an ended coroutine had, on the stack of whoever came next. */
 static void bury(struct spg__shard *shard, struct spg__coro *coro)
 {
@@ -111,6 +135,7 @@ static void bury(struct spg__shard *shard, struct spg__coro *coro)
 #endif
 	spg__stack_put(&shard->stacks, coro->stack);
 	coro->stack = NULL;
+	limit_leave(); /* before it counts as ended: who sees that may spawn */
 	atomic_store_explicit(&coro->life, SPG__LIFE_FREE, memory_order_relaxed);
 	spg__coro_put(&shard->coros, coro);
 	if (spg__unlikely(atomic_load_explicit(&spg__sched.starved_count, memory_order_relaxed) != 0))
@@ -173,12 +198,24 @@ static inline void entering(struct spg__coro *coro)
 			      memory_order_relaxed);
 }
 
-static spg__noinline void trace_switch(struct spg__shard *shard)
+/* Z1: sanitizers must see the trace's record before the switch; else it is within (TR6). */
+static inline struct spg__transfer jump(struct spg__shard *shard, struct spg__coro *self, void *to,
+					struct spg__san *to_san, bool ending)
 {
-	struct spg__trace_ring *trace = spg__trace_of(shard);
-
-	if (trace != NULL) /* it may have ended just now */
-		spg__trace_run(trace, shard->leaving, shard->commit, shard->current);
+#if defined(SPG__NO_TRACE)
+	spg__san_leave(&self->san, to_san, ending);
+	return spg__jump(to, shard);
+#elif defined(SPG__ASAN) || defined(SPG__TSAN)
+	if (shard->jump == spg__watched_jump)
+		spg__sched.conf.leaves(self, shard->commit);
+	if (shard->tracing != NULL)
+		spg__trace_switch(shard);
+	spg__san_leave(&self->san, to_san, ending);
+	return spg__jump(to, shard);
+#else
+	spg__san_leave(&self->san, to_san, ending);
+	return shard->jump(to, shard);
+#endif
 }
 
 static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__coro *self,
@@ -198,10 +235,7 @@ static inline struct spg__transfer leave(struct spg__shard *shard, struct spg__c
 		san = &next->san;
 		SPG__PROBE3(run, next->id, next->fn, shard->id);
 	}
-	if (spg__unlikely(spg__trace_of(shard) != NULL))
-		trace_switch(shard);
-	spg__san_leave(&self->san, san, commit == SPG__COMMIT_END);
-	return spg__jump(to, shard);
+	return jump(shard, self, to, san, commit == SPG__COMMIT_END);
 }
 
 void spg__coro_leave(struct spg__shard *shard, struct spg__coro *self, enum spg__commit commit)
@@ -217,8 +251,9 @@ void spg__run_pass(struct spg__shard *shard, struct spg__coro *first)
 	shard->current = first;
 	entering(first);
 	SPG__PROBE3(run, first->id, first->fn, shard->id);
-	if (spg__unlikely(spg__trace_of(shard) != NULL))
-		trace_switch(shard);
+	spg__trace_set_jump(shard);
+	if (spg__unlikely(shard->tracing != NULL))
+		spg__trace_switch(shard);
 	spg__count(&shard->counters.switches);
 	spg__san_leave(&shard->loop_san, &first->san, false);
 	arrive(spg__jump(first->context, shard), NULL);
@@ -243,6 +278,14 @@ static void call(struct spg__coro *self)
 
 void (*spg__coro_locals_end)(struct spg__coro *coro);
 
+static spg__noinline void call_measured(struct spg__coro *self)
+{
+	const void *fn = spg__stack_use_of(*(const void *const *)(const void *)&self->fn, self->arg);
+
+	call(self);
+	spg__stack_used(fn, self->stack);
+}
+
 /*
  * Who walks frame pointers (perf, debuggers) stops here: no frame before it, no return
  * address. coro_entry never returns; make_fcontext leaves addresses of code in both words.
@@ -263,7 +306,10 @@ static void coro_entry(struct spg__transfer t)
 
 		mark_bottom(__builtin_frame_address(0));
 		arrive(t, self);
-		call(self);
+		if (spg__unlikely(spg__stack_uses_on))
+			call_measured(self);
+		else
+			call(self);
 		spg__user_returned();
 		if (spg__unlikely(self->locals != NULL))
 			spg__coro_locals_end(self);
@@ -378,13 +424,14 @@ int spg__coro_spawn(const struct spg__spawn *spawn)
 
 	if (spg__unlikely(self == NULL) && spg__shard_enter_foreign() == NULL)
 		return -ESRCH;
-	if (spg__unlikely(spg__sched.conf.coroutines_max != 0) &&
-	    spg__coros_live() >= spg__sched.conf.coroutines_max) {
-		err = -EAGAIN;
-		goto out;
+	if (spg__unlikely(spg__sched.conf.coroutines_max != 0)) {
+		err = limit_enter();
+		if (err < 0)
+			goto out;
 	}
 	coro = spg__coro_get(self != NULL ? &self->coros : &none);
 	if (spg__unlikely(coro == NULL)) {
+		limit_leave();
 		err = -ENOMEM;
 		goto out;
 	}

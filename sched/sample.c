@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 enum state { FREE, TAKEN, ASKED, FILLING, DONE };
@@ -18,33 +17,23 @@ static struct {
 	struct spg__sample sample;
 } slot;
 
-static void fill(struct spg__shard *shard, const ucontext_t *uc, struct spg__sample *out)
+static void fill(struct spg__shard *shard, const void *ucontext, struct spg__sample *out)
 {
+	struct spg__frames_at at = spg__frames_at(ucontext);
 	struct spg__coro *coro = shard->current;
-	uintptr_t pc, fp, sp, low, top;
+	uintptr_t low, top;
 
 	out->id = 0;
 	out->depth = 0;
-#if defined(__x86_64__)
-	pc = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
-	fp = (uintptr_t)uc->uc_mcontext.gregs[REG_RBP];
-	sp = (uintptr_t)uc->uc_mcontext.gregs[REG_RSP];
-#elif defined(__aarch64__)
-	pc = uc->uc_mcontext.pc;
-	fp = uc->uc_mcontext.regs[29];
-	sp = uc->uc_mcontext.sp;
-#else
-	return;
-#endif
 	if (coro == NULL || coro->stack == NULL)
 		return;
 	low = (uintptr_t)spg__stack_bottom(coro->stack);
 	top = (uintptr_t)coro->stack->top;
-	if (sp < low || sp >= top) /* SA3 */
+	if (at.sp < low || at.sp >= top) /* SA3 */
 		return;
 	out->id = coro->id;
 	/* As if after a call: the others are return addresses. */
-	out->depth = spg__frames_walk(out->frames, SPG__FRAMES_MAX, pc + 1, fp, sp, top);
+	out->depth = spg__frames_walk(out->frames, SPG__FRAMES_MAX, at.pc + 1, at.fp, at.sp, top);
 }
 
 void spg__sample_answer(struct spg__shard *shard, void *ucontext)

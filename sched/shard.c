@@ -22,13 +22,6 @@
 
 struct spg__sched spg__sched;
 
-static bool cpus_many(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) > 1;
-}
-
 int spg__sched_init(const struct spg__sched_conf *conf, const struct spg__poller *poller)
 {
 	struct spg__sched *sched = &spg__sched;
@@ -41,13 +34,15 @@ int spg__sched_init(const struct spg__sched_conf *conf, const struct spg__poller
 	sched->conf = *conf;
 	sched->poller = poller;
 	sched->stealing = conf->shards > 1 && conf->steal;
-	sched->may_spin = conf->shards > 1 && conf->spin_ns > 0 && cpus_many();
+	sched->may_spin = conf->shards > 1 && conf->spin_ns > 0 && conf->cpus > 1;
+	sched->crowd_cpus = sched->stealing && conf->shards > conf->cpus ? conf->cpus : 0;
 	for (unsigned i = 0; i < conf->shards; i++) {
 		struct spg__shard *shard = &sched->shards[i];
 
 		memset(shard, 0, sizeof(*shard));
 		shard->id = (int)i;
 		shard->budget_max = conf->run_budget;
+		shard->steal_hint = -1;
 		atomic_init(&shard->run_avg_ns, RUN_AVG_START_NS);
 		shard->random = 0x9E3779B97F4A7C15u * (i + 1) ^ (uint64_t)spg__clock_ns();
 		spg__timers_init(&shard->timers, (int)i);
@@ -59,6 +54,7 @@ int spg__sched_init(const struct spg__sched_conf *conf, const struct spg__poller
 	atomic_store_explicit(&sched->stopping, false, memory_order_relaxed);
 	atomic_store_explicit(&sched->exiting, false, memory_order_relaxed);
 	atomic_store_explicit(&sched->foreign_spawned, 0, memory_order_relaxed);
+	atomic_store_explicit(&sched->limited_live, 0, memory_order_relaxed);
 	if (atomic_load_explicit(&sched->ids_next, memory_order_relaxed) == 0)
 		atomic_store_explicit(&sched->ids_next, 1, memory_order_relaxed);
 	spg__ctx_root_reset();
@@ -114,20 +110,20 @@ void spg__sched_exit(void)
 		spg__shard_wake(spg__shard_at((int)i));
 }
 
-/* The last look (I2): everything somebody may have published for us. */
-static bool anything(struct spg__shard *shard)
+/* What somebody may have published for us, or for everybody. */
+static bool anything_here(struct spg__shard *shard)
 {
 	/* seq_cst [W2], all of them. */
-	if (atomic_load_explicit(&shard->inbox, memory_order_seq_cst) != NULL ||
-	    atomic_load_explicit(&shard->errands, memory_order_seq_cst) != NULL ||
-	    atomic_load_explicit(&spg__sched.global_count, memory_order_seq_cst) != 0 ||
-	    atomic_load_explicit(&spg__sched.exiting, memory_order_seq_cst) || spg__queue_any(shard))
-		return true;
-	for (unsigned i = 0; spg__sched.stealing && i < spg__sched.conf.shards; i++) {
-		if (spg__steal_worth(spg__shard_at((int)i)))
-			return true;
-	}
-	return false;
+	return atomic_load_explicit(&shard->inbox, memory_order_seq_cst) != NULL ||
+	       atomic_load_explicit(&shard->errands, memory_order_seq_cst) != NULL ||
+	       atomic_load_explicit(&spg__sched.global_count, memory_order_seq_cst) != 0 ||
+	       atomic_load_explicit(&spg__sched.exiting, memory_order_seq_cst) || spg__queue_any(shard);
+}
+
+/* The last look (I2): the one look at all shards, once per sleep. */
+static bool anything(struct spg__shard *shard)
+{
+	return anything_here(shard) || spg__steal_any(shard);
 }
 
 static int bits(_Atomic uint64_t *mask)
@@ -150,12 +146,33 @@ static bool spin_start(struct spg__shard *shard)
 		return false;
 	}
 	/* relaxed: the limit may be overrun for a moment. */
+	if (spg__unlikely(spg__crowded(shard)))
+		return false;
 	spinning = bits(spg__sched.spinning);
 	busy = (int)spg__sched.conf.shards - bits(spg__sched.sleeping) - spinning - 1;
+	/* More shards than CPUs: who waits for a CPU is no company for a spinner. */
+	if (busy > (int)spg__sched.conf.cpus)
+		busy = (int)spg__sched.conf.cpus;
 	if (spinning >= (busy / 2 > 1 ? busy / 2 : 1))
 		return false;
 	spg__mask_set(spg__sched.spinning, shard->id); /* I2 counts on it */
 	return true;
+}
+
+/*
+ * An idle shard that spun or was woken has found something. One wake, or none because it span, may
+ * stand for work of many, who rely on it: it looks for more as before a sleep (I3), if there is
+ * anybody to wake for that.
+ */
+static void pass_on(struct spg__shard *shard)
+{
+	bool sleepers = false;
+
+	/* seq_cst [W3]: after our bit was cleared. */
+	for (unsigned i = 0; i < SPG__SHARDS_MAX / 64; i++)
+		sleepers |= atomic_load_explicit(&spg__sched.sleeping[i], memory_order_seq_cst) != 0;
+	if (sleepers && spg__steal_any(shard))
+		spg__wake_thief();
 }
 
 /*
@@ -175,8 +192,8 @@ static bool spin(struct spg__shard *shard)
 	       now < atomic_load_explicit(&shard->timers.next_due_ns, memory_order_relaxed)) {
 		spg__cpu_relax();
 		spg__sched.poller->poll(shard);
-		/* relaxed would do: I2 looks again. */
-		found = anything(shard);
+		/* relaxed would do: I2 looks again, and at everybody. */
+		found = anything_here(shard);
 		now = spg__clock_ns();
 		if (!found)
 			found = spg__steal(shard, now);
@@ -209,8 +226,9 @@ static void sleep_in_poller(struct spg__shard *shard)
 			spg__count(&shard->counters.sleeps);
 			if (spg__unlikely(spg__trace_any(shard)))
 				spg__trace_put_any(shard, SPG__TRACE_SLEEP, 0, 0);
-			spg__sched.poller->wait(shard,
-						spg__clock_after_ns(due, spg__sched.conf.timer_slack_ns));
+			due = spg__clock_after_ns(
+				due, spg__timers_slack(&shard->timers, spg__sched.conf.timer_slack_ns));
+			spg__sched.poller->wait(shard, due);
 			spg__count_add(&shard->counters.idle_ns, (uint64_t)(spg__clock_ns() - before));
 			if (spg__unlikely(spg__trace_any(shard)))
 				spg__trace_put_any(shard, SPG__TRACE_AWAKE, 0, 0);
@@ -226,12 +244,16 @@ static void sleep_in_poller(struct spg__shard *shard)
 /* Nothing to run here. false: the loop ends. */
 static bool idle(struct spg__shard *shard, int64_t now)
 {
-	if (spg__steal(shard, now))
+	if (spg__steal(shard, now)) {
+		pass_on(shard);
 		return true;
+	}
 	/* Set when no coroutine lives and no foreign thread is inside. */
 	if (spg__unlikely(atomic_load_explicit(&spg__sched.exiting, memory_order_seq_cst)))
 		return false;
-	if (!spin(shard))
+	if (spin(shard))
+		pass_on(shard);
+	else
 		sleep_in_poller(shard);
 	return true;
 }
@@ -239,8 +261,11 @@ static bool idle(struct spg__shard *shard, int64_t now)
 /* The first coroutine of a pass: queues before slots (Q4). */
 static struct spg__coro *pass_first(struct spg__shard *shard)
 {
-	struct spg__coro *coro = spg__queue_take(shard);
+	struct spg__coro *coro = shard->stolen;
 
+	shard->stolen = NULL;
+	if (coro == NULL)
+		coro = spg__queue_take(shard);
 	if (coro == NULL) {
 		coro = shard->next_local;
 		shard->next_local = NULL;
@@ -257,9 +282,14 @@ static void budget_adapt(struct spg__shard *shard, int64_t took_ns)
 	int64_t avg = atomic_load_explicit(&shard->run_avg_ns, memory_order_relaxed);
 
 	shard->pass_switches = switches;
-	if (runs > 0)
-		atomic_store_explicit(&shard->run_avg_ns, avg + (took_ns / runs - avg) / 4,
+	if (runs > 0) {
+		int64_t run_ns = took_ns / runs, last_ns = shard->run_last_ns;
+
+		atomic_store_explicit(&shard->run_avg_ns, avg + (run_ns - avg) / 4, memory_order_relaxed);
+		shard->run_last_ns = run_ns;
+		atomic_store_explicit(&shard->run_low_ns, run_ns < last_ns ? run_ns : last_ns,
 				      memory_order_relaxed);
+	}
 	if (took_ns > PASS_NS && shard->budget_max > 1)
 		shard->budget_max /= 2;
 	else if (took_ns < PASS_NS / 2 && shard->budget_max < spg__sched.conf.run_budget)

@@ -3,20 +3,27 @@
  * the state they share.
  *
  * Q1  A runnable coroutine is on exactly one queue: a shard's hand-over slots,
- *     its local queue, its run queue, its inbox, the global queue, the starved list.
+ *     its local queue, its run queue, its inbox, the global queue, the starved list; or it was
+ *     just stolen, and its thief runs it next.
  * Q2  The local queue, the local slot and the budget are the owner's alone. The
  *     run queue and the slot `next` are shared with thieves. What is pinned, or
  *     has an operation in flight, never enters the shared two.
  * Q3  Nothing is refused: a full run queue spills its oldest to the global queue,
  *     which is a list.
  * Q4  A pass runs at most `budget` coroutines without looking at the ring, the
- *     inbox, the global queue and the timers; each pass begins with the queues,
- *     not the slots. So a pair that hands over to each other starves nobody.
+ *     inbox, the global queue and the timers; each pass begins with what was stolen, then the
+ *     queues, not the slots. So a pair that hands over to each other starves nobody.
  * Q5  A hand-over slot wakes nobody: its owner is running and about to take it.
  * Q6  Waking a shard costs the waker about 10 us, and moving a coroutine its cache. So a
  *     backlog is worth a thief when running it would take WORTH_NS here; below that
  *     nobody is woken for it, and a thief takes it only when the owner has made no
  *     step for SLOT_STALE_NS. A sleeping thief is then woken by the watchdog.
+ *
+ * Q7  More shards than CPUs: each that is awake beyond the CPUs costs switches between threads,
+ *     and the more rings work is on, the fewer completions each enter brings. So as long as runs
+ *     are short, nobody is woken, steals or spins beyond the CPUs, and what becomes ready on a
+ *     shard beyond their number goes to one below, whose ring has its next operation then. A
+ *     shard that computes gets nothing so: its runs are long, or its pass is.
  *
  * The idle protocol. Every access below is seq_cst.
  *
@@ -71,9 +78,14 @@ struct spg__shard {
 	int id;
 	/* While a trace goes on: where to write (sched/trace.h); else NULL. */
 	_Atomic(struct spg__trace_ring *) trace;
+	/* The owner's copy of it for a pass, and by that how a coroutine leaves (TR6). */
+	struct spg__trace_ring *tracing;
+	struct spg__transfer (*jump)(void *to, void *shard);
 	unsigned budget, budget_max;
 	bool turn;
 	struct spg__coro *next_local;
+	/* Begins the next pass. */
+	struct spg__coro *stolen;
 	struct spg__fifo local;
 	void *loop_context;
 	struct spg__san loop_san;
@@ -86,6 +98,8 @@ struct spg__shard {
 	int64_t steal_after_ns, steal_backoff_ns;
 	/* Attempts in a row that found nothing. */
 	uint64_t steals_failed;
+	/* The victim to begin with, or -1. */
+	int steal_hint;
 	/* What a thief saw of each victim's steps, for the stale rule. */
 	struct {
 		uint64_t switches;
@@ -101,6 +115,9 @@ struct spg__shard {
 	/* Switches at that start, and how long a run takes, on average (Q6). */
 	uint64_t pass_switches;
 	_Atomic int64_t run_avg_ns;
+	/* The same of the last pass, and of that or the one before, whichever was less (Q7): a pass may have had no CPU. */
+	int64_t run_last_ns;
+	_Atomic int64_t run_low_ns;
 
 	/* Shared. */
 	alignas(SPG__CACHELINE) _Atomic(struct spg__coro *) next;
@@ -118,6 +135,7 @@ struct spg__shard {
 
 struct spg__sched_conf {
 	unsigned shards;
+	unsigned cpus; /* they may run on */
 	bool steal;
 	unsigned steal_batch, steal_probe;
 	int64_t steal_backoff_min_ns, steal_backoff_max_ns;
@@ -125,6 +143,8 @@ struct spg__sched_conf {
 	unsigned run_budget;
 	uint64_t coroutines_max;
 	bool migrate; /* for debugging: what becomes ready goes to another shard */
+	/* For debugging, or NULL: whoever leaves, while it is still `leaving`, on its own stack. */
+	void (*leaves)(struct spg__coro *coro, enum spg__commit how);
 };
 
 /* The shards' common state. There is one: one runtime at a time. */
@@ -136,6 +156,8 @@ struct spg__sched {
 	bool stealing;
 	/* More than one CPU and more than one shard: spinning can pay. */
 	bool may_spin;
+	/* How many CPUs the shards share when they are more than those; else 0 (Q7). */
+	unsigned crowd_cpus;
 	/* This process was forked from one with a runtime (sched/fork.h). Never unset. */
 	bool child;
 	/* While stopping, a shard that idles calls this: the last one finds that none lives. */
@@ -150,6 +172,9 @@ struct spg__sched {
 	_Atomic uint32_t spread_next;
 	_Atomic uint64_t ids_next;
 	_Atomic uint64_t foreign_spawned;
+
+	/* With a limit: coroutines that live. Without one nobody touches it: it is everybody's line. */
+	alignas(SPG__CACHELINE) _Atomic uint64_t limited_live;
 
 	struct spg__lock global_lock;
 	struct spg__fifo global;

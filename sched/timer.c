@@ -3,6 +3,11 @@
 #include "sched/park.h"
 #include "sched/shard.h"
 
+/* Taken out under one lock. */
+#define DUE_MAX 16
+/* A sleep ends this many slacks after the first timer at most. */
+#define SLACK_TIMES_MAX 25
+
 void spg__timers_init(struct spg__timers *timers, int shard)
 {
 	*timers = (struct spg__timers){ .shard = shard };
@@ -79,36 +84,62 @@ bool spg__timer_stop(struct spg__timer *timer)
 	return queued;
 }
 
-unsigned spg__timers_expire(struct spg__timers *timers, int64_t now_ns)
+/* What is needed of a timer that was taken out; of a waiter's, the timer itself may be gone. */
+struct due {
+	struct spg__timer *timer;
+	struct spg__waiter *waiter;
+	void (*fire)(struct spg__timer *timer);
+};
+
+/* Takes up to DUE_MAX out that are due. Without the lock held. */
+static unsigned take_due(struct spg__timers *timers, int64_t now_ns, struct due *due)
 {
-	unsigned fired = 0;
+	struct spg__timer_node *node = NULL;
+	unsigned n = 0;
 
-	for (;;) {
-		struct spg__timer_node *node;
-		struct spg__timer *timer;
-		struct spg__waiter *waiter;
-		void (*fire)(struct spg__timer *);
+	spg__lock(&timers->lock);
+	spg__timerq_advance(&timers->queue, now_ns);
+	while (n < DUE_MAX && (node = spg__timerq_pop(&timers->queue, now_ns)) != NULL) {
+		struct spg__timer *timer = spg__container_of(node, struct spg__timer, node);
 
-		spg__lock(&timers->lock);
-		spg__timerq_advance(&timers->queue, now_ns);
-		node = spg__timerq_pop(&timers->queue, now_ns);
-		if (node == NULL) {
-			publish_due(timers);
-			spg__unlock(&timers->lock);
-			return fired;
-		}
-		timer = spg__container_of(node, struct spg__timer, node);
-		waiter = timer->waiter;
-		fire = timer->fire;
-		count_add(timers, (uint64_t)-1);
+		due[n++] = (struct due){ timer, timer->waiter, timer->fire };
 		/* release [T-a]: the last access to a waiter's timer (T2). */
 		atomic_store_explicit(&timer->queue, NULL, memory_order_release);
-		publish_due(timers);
-		spg__unlock(&timers->lock);
-		fired++;
-		if (waiter != NULL)
-			spg__unpark(waiter);
-		else
-			fire(timer);
 	}
+	count_add(timers, (uint64_t)-(int64_t)n);
+	publish_due(timers);
+	spg__unlock(&timers->lock);
+	return n;
+}
+
+unsigned spg__timers_expire(struct spg__timers *timers, int64_t now_ns)
+{
+	struct due due[DUE_MAX];
+	unsigned fired = 0, n;
+
+	do {
+		n = take_due(timers, now_ns, due);
+		for (unsigned i = 0; i < n; i++) {
+			if (due[i].waiter != NULL)
+				spg__unpark(due[i].waiter);
+			else
+				due[i].fire(due[i].timer);
+		}
+		fired += n;
+	} while (n == DUE_MAX);
+	return fired;
+}
+
+int64_t spg__timers_slack(struct spg__timers *timers, int64_t slack_ns)
+{
+	unsigned dense;
+
+	spg__lock(&timers->lock);
+	dense = spg__timerq_dense(&timers->queue);
+	spg__unlock(&timers->lock);
+	if (dense == 0)
+		dense = 1;
+	/* Divided first: the setting may be anything. */
+	return slack_ns > INT64_MAX / SLACK_TIMES_MAX ? slack_ns :
+							slack_ns * (dense < SLACK_TIMES_MAX ? dense : SLACK_TIMES_MAX);
 }

@@ -8,7 +8,7 @@
  *     queue = NULL (release [T-a]) as its last access. An owner that sees NULL in
  *     spg__timer_stop (acquire [T-a]) may let the memory go.
  * T3  A timer never fires before its time. It fires late by the shard's wake-up
- *     and timer_slack_ns, or when the shard computes, until another expires it.
+ *     and spg__timers_slack, or when the shard computes, until another expires it.
  * T4  next_due_ns is stored under the lock and may be read by anybody. It may be earlier
  *     than the earliest timer (V3), never later.
  */
@@ -18,16 +18,6 @@
 #include "coro/lock.h"
 #include "coro/waiter.h"
 #include "sched/timerq.h"
-
-struct spg__timers;
-
-struct spg__timer {
-	struct spg__timer_node node;
-	_Atomic(struct spg__timers *) queue;
-	/* Exactly one of the two: unpark this waiter, or call fire(timer) after T2. */
-	struct spg__waiter *waiter;
-	void (*fire)(struct spg__timer *timer);
-};
 
 struct spg__timers {
 	struct spg__lock lock;
@@ -56,6 +46,12 @@ bool spg__timer_start(struct spg__timer *timer, int64_t when_ns);
 
 /* true: it was queued and will not fire. false: it has fired, or fire() is about to run. */
 bool spg__timer_stop(struct spg__timer *timer);
+
+/*
+ * How long after the first timer a sleep may end: slack_ns for every timer that is due then, up to
+ * 25. A lone sleeper wakes in time; of thousands a wake-up serves many.
+ */
+int64_t spg__timers_slack(struct spg__timers *timers, int64_t slack_ns);
 
 /* Fires everything due. Returns how many. Any thread. */
 unsigned spg__timers_expire(struct spg__timers *timers, int64_t now_ns);

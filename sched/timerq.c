@@ -6,6 +6,7 @@
 #define WORDS (LISTS / 64)
 #define LIST_NS (UINT64_C(1) << SPG__TIMERQ_SHIFT)
 #define WHEEL_NS (LISTS * LIST_NS)
+#define DENSE_LISTS 4
 
 /* Two heaps become one; either may be NULL. */
 static struct spg__timer_node *meld(struct spg__timer_node *a, struct spg__timer_node *b)
@@ -80,6 +81,18 @@ static void heap_take(struct spg__timer_node **root, struct spg__timer_node *nod
 	*root = meld(*root, below);
 }
 
+static inline void near_put(struct spg__timerq *q, struct spg__timer_node *node)
+{
+	heap_put(&q->near, node);
+	q->near_count++;
+}
+
+static inline void near_take(struct spg__timerq *q, struct spg__timer_node *node)
+{
+	heap_take(&q->near, node);
+	q->near_count--;
+}
+
 /* V1: times before the clock's start count as its start. */
 static inline uint64_t time_of(const struct spg__timer_node *node)
 {
@@ -103,6 +116,7 @@ static void list_put(struct spg__timerq *q, struct spg__timer_node *node)
 	if (list->first != NULL)
 		list->first->prev = node;
 	list->first = node;
+	list->count++;
 	q->used[slot / 64] |= UINT64_C(1) << (slot % 64);
 }
 
@@ -117,6 +131,7 @@ static void list_take(struct spg__timerq *q, struct spg__timer_node *node)
 		node->prev->next = node->next;
 	else
 		list->first = node->next;
+	list->count--;
 	if (list->first == NULL)
 		q->used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
 }
@@ -146,7 +161,7 @@ void spg__timerq_put(struct spg__timerq *q, struct spg__timer_node *node)
 	uint64_t when = time_of(node);
 
 	if (when < q->horizon_ns)
-		heap_put(&q->near, node);
+		near_put(q, node);
 	else if (when - q->horizon_ns < WHEEL_NS)
 		list_put(q, node);
 	else
@@ -158,7 +173,7 @@ void spg__timerq_take(struct spg__timerq *q, struct spg__timer_node *node)
 	uint64_t when = time_of(node);
 
 	if (when < q->horizon_ns)
-		heap_take(&q->near, node);
+		near_take(q, node);
 	else if (when - q->horizon_ns < WHEEL_NS)
 		list_take(q, node);
 	else
@@ -172,12 +187,13 @@ static void pass_list(struct spg__timerq *q)
 	struct spg__timer_node *node = q->lists[slot].first;
 
 	q->lists[slot].first = NULL;
+	q->lists[slot].count = 0;
 	q->used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
 	q->horizon_ns += LIST_NS;
 	while (node != NULL) {
 		struct spg__timer_node *next = node->next;
 
-		heap_put(&q->near, node);
+		near_put(q, node);
 		node = next;
 	}
 }
@@ -213,7 +229,7 @@ struct spg__timer_node *spg__timerq_pop(struct spg__timerq *q, int64_t now_ns)
 
 	if (node == NULL || node->when_ns > now_ns)
 		return NULL;
-	heap_take(&q->near, node);
+	near_take(q, node);
 	return node;
 }
 
@@ -227,4 +243,16 @@ int64_t spg__timerq_due(const struct spg__timerq *q)
 	if (start != UINT64_MAX)
 		return q->lists[slot_of(start)].due_ns;
 	return q->far != NULL ? q->far->when_ns : SPG__NEVER;
+}
+
+unsigned spg__timerq_dense(const struct spg__timerq *q)
+{
+	uint64_t start = q->near != NULL ? q->horizon_ns : first_list(q);
+	unsigned count = q->near_count;
+
+	if (start == UINT64_MAX)
+		return count;
+	for (unsigned i = 0; i < DENSE_LISTS; i++)
+		count += q->lists[(slot_of(start) + i) % LISTS].count;
+	return count;
 }

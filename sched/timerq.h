@@ -13,32 +13,26 @@
  * V3  A list's due_ns is never later than its first timer; earlier only after a removal.
  *
  * So the heaps that are worked on stay small: of ten thousand sleepers one heap was 390
- * instructions and some twenty cache misses a wake, for the nodes lie on their owners' stacks.
+ * instructions and some twenty cache misses a wake.
  * Rejected: an array heap, which must allocate, and writes into every node it moves.
  */
 #ifndef SPG__SCHED_TIMERQ_H
 #define SPG__SCHED_TIMERQ_H
 
-#include "coro/base.h"
-
-#include <stdint.h>
+#include "coro/timer.h"
 
 #define SPG__TIMERQ_LISTS 1024u
 #define SPG__TIMERQ_SHIFT 16 /* a list spans 2^16 ns */
 
-struct spg__timer_node {
-	int64_t when_ns;
-	/* In a heap: first child, next sibling, previous sibling or parent. In a list: next and previous. */
-	struct spg__timer_node *child, *next, *prev;
-};
-
 struct spg__timerq {
 	struct spg__timer_node *near, *far;
+	uint32_t near_count;
 	uint64_t horizon_ns;
 	uint64_t used[SPG__TIMERQ_LISTS / 64];
 	struct spg__timerq_list {
 		struct spg__timer_node *first;
 		int64_t due_ns;
+		uint32_t count;
 	} lists[SPG__TIMERQ_LISTS];
 };
 
@@ -55,5 +49,8 @@ struct spg__timer_node *spg__timerq_pop(struct spg__timerq *q, int64_t now_ns);
 
 /* Not later than the earliest timer, V3; SPG__NEVER: empty. */
 int64_t spg__timerq_due(const struct spg__timerq *q);
+
+/* How many are due within a quarter of a millisecond after the earliest, roughly: up to a list's span. */
+unsigned spg__timerq_dense(const struct spg__timerq *q);
 
 #endif

@@ -43,19 +43,25 @@ int spg__wait_begin_uncancelable(struct spg__wait *wait, enum spg__reason reason
 static spg__noinline int deadline_err(struct spg__wait *wait)
 {
 	int64_t deadline_ns = spg__wait_deadline(wait);
+	struct spg__timer *timer;
 
 	if (deadline_ns != SPG__NEVER && spg__clock_ns() >= deadline_ns) {
 		spg__count_timeout();
 		return -ETIMEDOUT;
 	}
-	if (wait->waiter->kind != SPG__WAITER_CORO || (wait->armed && wait->timer.node.when_ns == deadline_ns))
+	if (wait->waiter->kind != SPG__WAITER_CORO)
 		return 0;
-	spg__wait_disarm(wait);
-	if (deadline_ns == SPG__NEVER)
+	timer = &spg__coro_of(wait->waiter)->timer;
+	/* relaxed: NULL is the word of who fired it, and then we look at the clock again before we park. */
+	if (wait->armed && timer->node.when_ns == deadline_ns &&
+	    atomic_load_explicit(&timer->queue, memory_order_relaxed) != NULL)
 		return 0;
-	wait->armed = true;
-	spg__timer_init(&wait->timer, wait->waiter, NULL);
-	SPG_CHECK(spg__timer_start(&wait->timer, deadline_ns));
+	spg__timer_stop(timer);
+	wait->armed = deadline_ns != SPG__NEVER;
+	if (!wait->armed)
+		return 0;
+	spg__timer_init(timer, wait->waiter, NULL);
+	SPG_CHECK(spg__timer_start(timer, deadline_ns));
 	return 0;
 }
 
@@ -66,6 +72,14 @@ int spg__wait_check(struct spg__wait *wait)
 	if (spg__unlikely(err < 0))
 		return err;
 	return spg__likely(wait->deadline_ns == SPG__NEVER) ? 0 : deadline_err(wait);
+}
+
+bool spg__wait_over(const struct spg__wait *wait)
+{
+	int64_t deadline_ns = spg__wait_deadline(wait);
+
+	return (wait->cancelable && spg__waiter_err(wait->waiter) < 0) ||
+	       (deadline_ns != SPG__NEVER && spg__clock_ns() >= deadline_ns);
 }
 
 int spg__wait_park(struct spg__wait *wait)
@@ -94,7 +108,7 @@ bool spg__wait_park_for(struct spg__wait *wait, int64_t ns)
 void spg__wait_disarm(struct spg__wait *wait)
 {
 	if (wait->armed)
-		spg__timer_stop(&wait->timer);
+		spg__timer_stop(&spg__coro_of(wait->waiter)->timer);
 	wait->armed = false;
 }
 
@@ -103,7 +117,7 @@ void spg__wait_end(struct spg__wait *wait)
 	struct spg__waiter *w = wait->waiter;
 
 	if (spg__unlikely(wait->armed))
-		spg__timer_stop(&wait->timer);
+		spg__timer_stop(&spg__coro_of(w)->timer);
 	atomic_store_explicit(&w->reason, SPG__REASON_NONE, memory_order_relaxed);
 	/* spg_stop's interruption is for one wait. A coroutine's is for good. */
 	if (spg__unlikely(w->kind == SPG__WAITER_THREAD))

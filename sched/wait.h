@@ -32,8 +32,8 @@ struct spg__wait {
 	struct spg__waiter *waiter;
 	/* The nearest of the context's, the scopes' and the caller's own deadline. */
 	int64_t deadline_ns;
+	/* armed: it started its coroutine's timer; another wait inside it may have taken that over since. */
 	bool armed, cancelable;
-	struct spg__timer timer;
 };
 
 /* The begin of a call whose entry check was made by the caller; it cannot fail. */
@@ -85,6 +85,9 @@ bool spg__wait_park_for(struct spg__wait *wait, int64_t ns);
 
 /* The checks of spg__wait_park without the park, for waits that park otherwise. */
 int spg__wait_check(struct spg__wait *wait);
+
+/* The same question of another's wait, who cannot run meanwhile: is it over? Counts and arms nothing. */
+bool spg__wait_over(const struct spg__wait *wait);
 
 /* Stops the timer of the deadline, so that another deadline may be set. */
 void spg__wait_disarm(struct spg__wait *wait);

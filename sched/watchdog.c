@@ -8,10 +8,12 @@
 #include "sched/thread.h"
 #include "sched/trace.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -117,11 +119,12 @@ static bool helper_there(struct spg__shard *shard, int64_t now)
 	return false;
 }
 
-/* D2: what is not bound to the shard goes to everybody, the rest back. */
+/* D2: what is not bound to the shard goes to everybody, what has been canceled to the kick, the rest back. */
 static void rescue_inbox(struct spg__shard *shard)
 {
 	struct spg__link *link;
 	struct spg__fifo loose = { 0 };
+	bool kept = false;
 
 	if (atomic_load_explicit(&shard->inbox, memory_order_relaxed) == NULL)
 		return;
@@ -130,11 +133,20 @@ static void rescue_inbox(struct spg__shard *shard)
 		struct spg__coro *coro = spg__coro_of_link(link);
 
 		link = link->next;
-		if (coro->pin < 0 && spg__coro_op_shard(coro) < 0)
+		if (spg__coro_op_shard(coro) >= 0) {
+			if (dog.conf.kick_signal == 0 || !spg__sched.poller->cancel_for(shard, coro))
+				spg__inbox_put(shard, coro);
+			kept = true;
+		} else if (coro->pin < 0) {
 			spg__fifo_append(&loose, &coro->link);
-		else
+		} else {
 			spg__inbox_put(shard, coro);
+			kept = true;
+		}
 	}
+	/* It may have got up meanwhile, found an empty inbox and gone to sleep (I1). */
+	if (kept)
+		spg__shard_wake(shard);
 	if (loose.count > 0)
 		spg__global_put(&loose);
 }
@@ -156,9 +168,9 @@ static void kick(struct spg__shard *shard, int64_t now)
 /* D2, D4: to those who can use it. */
 static void bring_out(struct spg__shard *shard, int64_t now)
 {
-	rescue_inbox(shard);
-	/* What the last kick brought to light, and then the next one (D4). */
+	/* What the last kick brought to light, whose coroutines may be in the inbox; and then the next one (D4). */
 	spg__sched.poller->reap_for(shard);
+	rescue_inbox(shard);
 	kick(shard, now);
 	if (spg__runq_count(&shard->runq) > 0 ||
 	    atomic_load_explicit(&shard->next, memory_order_relaxed) != NULL ||
@@ -166,8 +178,30 @@ static void bring_out(struct spg__shard *shard, int64_t now)
 		spg__wake_thief();
 }
 
+/* In which system call the shard's thread sleeps; -1: none, or /proc does not say. */
+static long blocked_in(const struct spg__shard *shard)
+{
+	char path[64], text[32];
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", shard->tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+	}
+	/* "running", or the number and more. */
+	if (n <= 0 || text[0] < '0' || text[0] > '9')
+		return -1;
+	text[n] = '\0';
+	return strtol(text, NULL, 10);
+}
+
 static void help(struct spg__shard *shard, int64_t now)
 {
+	long call = -1;
+
 	/* The runtime may be on its way out: then nobody needs help. */
 	if (spg__shard_enter_foreign() == NULL)
 		return;
@@ -176,10 +210,13 @@ static void help(struct spg__shard *shard, int64_t now)
 	/* relaxed: a timer that comes due right now is found at the next look. */
 	if (now >= atomic_load_explicit(&shard->timers.next_due_ns, memory_order_relaxed))
 		spg__timers_expire(&shard->timers, now);
+	/* Before a kick, which interrupts it. */
+	if (dog.conf.stalled != NULL)
+		call = blocked_in(shard);
 	if (spg__sched.stealing && helper_there(shard, now))
 		bring_out(shard, now);
 	if (dog.conf.stalled != NULL)
-		dog.conf.stalled(shard, dog.seen[shard->id].pass_ns, now);
+		dog.conf.stalled(shard, dog.seen[shard->id].pass_ns, now, call);
 	spg__shard_leave_foreign();
 }
 

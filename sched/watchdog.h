@@ -10,11 +10,14 @@
  *       the inbox             taken by exchange; what is not bound goes to the global queue
  *       completions           invisible to others while the ring's owner computes: the kick
  *       queued SQEs           submitted by the kick
+ *       cancels               a coroutine whose context or deadline ended its operation there is in the
+ *                             inbox; the kick asks the kernel for the cancel, and puts it back (D8)
  * D3  The kick is a signal to the shard's thread. Its handler enters the thread's own ring
  *     with GETEVENTS: it submits what is published (a release store of the SQ's tail, made
- *     when an SQE is whole) and makes completions visible. It touches nothing else, so it
- *     may interrupt anything: user code, malloc, the library itself. It saves errno, runs on
- *     the alternate stack, and calls the handler that was there before.
+ *     when an SQE is whole), asks for cancels (D8) and makes completions visible. Besides it
+ *     touches lock-free lists only, so it may interrupt anything: user code, malloc, the library
+ *     itself. It saves errno, runs on the alternate stack, and calls the handler that was there
+ *     before.
  * D4  The watchdog then reaps the ring in the owner's place, if it gets the CQ's lock. The
  *     owner holds it while it reaps; a handler that interrupted it there does no harm.
  * D5  At most one kick per stall_ns and shard; none when no other shard could help.
@@ -23,9 +26,16 @@
  * D7  Before it does it looks for a deadlock (sched/deadlock.h), and if that may come without
  *     a shard that gets up it sleeps for a while only, longer each time.
  *
- * Limits. What is pinned to the stalled shard waits. A cancel of an operation in flight on
- * it waits for the shard. Blocking libc calls that SA_RESTART does not cover (poll,
- * nanosleep, epoll_wait ...) may return EINTR in user code that computes for long.
+ * D8  A cancel goes by IORING_REGISTER_SYNC_CANCEL (Linux 6.0): a call, not an SQE, for the
+ *     handler may have interrupted the filling of one. It names the operation by its address,
+ *     which no other can have: from the watchdog's look until it is back in the inbox the
+ *     coroutine is on one list only, the ring's `canceling`, and so does not run. Every look
+ *     sorts anew what is still there.
+ *
+ * Limits. What is pinned to the stalled shard waits. So does spg_close of a descriptor with an
+ * operation in flight on it, and a coroutine canceled by the shard's own coroutine before that
+ * computes: it is in a queue only the shard sees. Blocking libc calls that SA_RESTART does not
+ * cover (poll, nanosleep, epoll_wait ...) may return EINTR in a coroutine that stays in them.
  *
  * Rejected: a count of library depth in every call, and a box of completions filled by the
  * handler. The CQ's lock costs one RMW per reap, and the handler needs to know nothing.
@@ -43,8 +53,11 @@ struct spg__watchdog_conf {
 	const char *name;
 	/* Called when a deadlock is proven, maybe more than once; NULL: nobody looks for one. */
 	void (*deadlocked)(void);
-	/* Told at each look that finds a shard stalled, with the begin of its pass; NULL: nobody is. */
-	void (*stalled)(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns);
+	/*
+	 * Told at each look that finds a shard stalled, with the begin of its pass, and the number of the
+	 * system call its thread slept in, -1: none, or not known. NULL: nobody is.
+	 */
+	void (*stalled)(struct spg__shard *shard, int64_t pass_ns, int64_t now_ns, long blocked_in);
 };
 
 /* 0, or the negative errno of the thread or the handler. stall_ns 0: no stalls, no kicks. */

@@ -116,9 +116,10 @@ struct call_task *call_spawn(void *(*fn)(void *), void *arg)
 	return NULL;
 }
 
-void call_join(struct call_task *task)
+void call_join(struct call_task *task, int64_t limit_ns)
 {
 	(void)task;
+	(void)limit_ns;
 }
 
 int call_sleep(int64_t ns)

@@ -141,6 +141,41 @@ int t_maps_count(void)
 	return n;
 }
 
+/* What the host took from a virtual machine. */
+static int64_t stolen_ns(void)
+{
+	FILE *file = fopen("/proc/stat", "re");
+	long long ticks = 0;
+
+	T_OK(file != NULL);
+	T_EQ(fscanf(file, "cpu %*d %*d %*d %*d %*d %*d %*d %lld", &ticks), 1);
+	fclose(file);
+	return ticks * (1000000000 / sysconf(_SC_CLK_TCK));
+}
+
+int64_t t_delay_ns(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	int64_t sum = stolen_ns();
+
+	T_OK(dir != NULL);
+	for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+		char path[64];
+		FILE *file;
+		long long delay = 0;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%.20s/schedstat", entry->d_name);
+		file = fopen(path, "re");
+		if (file == NULL)
+			continue; /* "..", or it has just ended */
+		if (fscanf(file, "%*d %lld", &delay) == 1)
+			sum += delay;
+		fclose(file);
+	}
+	closedir(dir);
+	return sum;
+}
+
 static int64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;

@@ -102,6 +102,8 @@ size_t t_rss_bytes(void);
 int t_maps_count(void);
 int t_threads_count(void);
 int64_t t_cpu_ns(void);
+/* How long its threads were ready and had no CPU, or the CPUs no machine: what that adds to a latency, at most. */
+int64_t t_delay_ns(void);
 
 /* CLOCK_MONOTONIC. */
 int64_t t_now_ns(void);

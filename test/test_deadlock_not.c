@@ -4,9 +4,11 @@
  */
 #include "deadlock.h"
 
+#include "io/features.h"
 #include "sched/deadlock.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -434,6 +436,73 @@ START_TEST(found_when_the_last_thread_has_ended)
 }
 END_TEST
 
+/* A connection of another process that sends a byte, and ends after a while. By TCP: others have no multishot receive. */
+static int idle_peer(pid_t *child)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+	socklen_t len = sizeof(addr);
+
+	T_OK(listener >= 0);
+	T_EQ(bind(listener, (void *)&addr, len), 0);
+	T_EQ(listen(listener, 1), 0);
+	T_EQ(getsockname(listener, (void *)&addr, &len), 0);
+	*child = fork();
+	T_OK(*child >= 0);
+	if (*child == 0) {
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		if (connect(fd, (void *)&addr, len) != 0 || write(fd, "x", 1) != 1)
+			_exit(1);
+		late();
+		_exit(0);
+	}
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	T_OK(fd >= 0);
+	close(listener);
+	return fd;
+}
+
+static int unread_stream(void *arg)
+{
+	spg_chan *c = spg_chan_new(0, 0);
+	spg_stream *s = spg_stream_open(*(int *)arg, NULL);
+	spg_slice slice;
+	int err;
+
+	T_OK(s != NULL);
+	T_EQ(spg_stream_recv(s, &slice), 0);
+	spg_slice_release(&slice);
+	/* From here on its receive goes on for nobody. */
+	err = spg_chan_recv(c, NULL);
+	spg_stream_close(s);
+	spg_chan_unref(c);
+	return err;
+}
+
+/* Goal: what a stream has in flight is in the way though nobody reads it (docs/deadlock.md), until its peer ends it. */
+START_TEST(found_when_the_last_stream_has_ended)
+{
+	spg_config cfg = t_config((unsigned)_i);
+	struct captured out;
+	int64_t before;
+	pid_t child;
+	int fd;
+
+	NEEDS_REPORTS();
+	before = t_now_ns();
+	fd = idle_peer(&child);
+	capture_begin(&out);
+	T_EQ(spg_run(&cfg, unread_stream, &fd), -EDEADLK);
+	capture_end(&out);
+	T_OK(deadlock_reported(&out));
+	/* Without multishot receives nothing is in flight. */
+	if (spg__features.multishot && spg__features.buf_ring)
+		T_OK(t_now_ns() - before >= LATE_NS);
+	T_EQ(waitpid(child, NULL, 0), child);
+	close(fd);
+}
+END_TEST
+
 static void release(int signal)
 {
 	(void)signal;
@@ -544,5 +613,6 @@ START_TEST(not_looked_for_under_spg_start)
 END_TEST
 
 T_MAIN(T_SHARDS(no_alarm_while_something_may_come), T_SHARDS(no_alarm_without_stalls_to_look_for),
-       T_SHARDS(found_when_the_last_thread_has_ended), T_SHARDS(found_when_the_last_hold_has_ended),
+       T_SHARDS(found_when_the_last_thread_has_ended),
+       T_SHARDS(found_when_the_last_stream_has_ended), T_SHARDS(found_when_the_last_hold_has_ended),
        T_SHARDS(ignored_when_told_to), T_SHARDS(not_looked_for_under_spg_start))

@@ -74,7 +74,8 @@ static void large_frame(void *arg)
 static void expect_report(const char *disable, unsigned shards, size_t stack_size, spg_fn fn)
 {
 	struct fault f = { .cfg = t_config(shards), .stack_size = stack_size, .fn = fn };
-	char text[1024], bytes[64], function[64];
+	const char *name = fn == small_frames ? "small_frames" : "large_frame";
+	char text[8192], bytes[64], function[64], began[64], inner[64];
 	int status;
 
 	f.cfg.disable = disable;
@@ -83,9 +84,13 @@ static void expect_report(const char *disable, unsigned shards, size_t stack_siz
 	T_EQ(WTERMSIG(status), SIGSEGV);
 	snprintf(bytes, sizeof(bytes), " of %zu bytes", stack_size > 0 ? stack_size : f.cfg.stack_size);
 	snprintf(function, sizeof(function), ", function %p, ", *(void **)(void *)&fn);
+	snprintf(began, sizeof(began), "it began with %s (", name);
+	/* Where it happened, and who called that; of a large frame that one is the first. */
+	snprintf(inner, sizeof(inner), "\n\t%s+0x", fn == small_frames ? "recurse" : name);
 	if (strstr(text, "spg: stack overflow in coroutine ") == NULL || strstr(text, " \"deep\", ") == NULL ||
 	    strstr(text, function) == NULL || strstr(text, bytes) == NULL ||
-	    strstr(text, "spg_attr.stack_size") == NULL || strstr(text, "SPG_STACK") == NULL)
+	    strstr(text, "spg_attr.stack_size") == NULL || strstr(text, "SPG_STACK") == NULL ||
+	    strstr(text, began) == NULL || strstr(text, inner) == NULL)
 		t_fail(__FILE__, __LINE__, "no report with%sand%s: %s", function, bytes, text);
 }
 

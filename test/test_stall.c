@@ -4,6 +4,7 @@
 #include "test/captured.h"
 
 #include <signal.h>
+#include <time.h>
 
 #define NAMES_MAX 16
 
@@ -18,6 +19,7 @@ struct told {
 	unsigned frames;
 	_Atomic unsigned frames_max;
 	const void *inner;
+	bool blocked;
 };
 
 struct busy {
@@ -39,6 +41,7 @@ static void on_stall(const spg_stall *stall, void *arg)
 		told->frames_max = stall->frames_count;
 	}
 	told->left_out = stall->left_out;
+	told->blocked = stall->blocked_in != NULL;
 	told->running_ns = stall->running_ns;
 	snprintf(told->name, sizeof(told->name), "%s", stall->name);
 	told->count++;
@@ -86,6 +89,7 @@ START_TEST(a_stall_is_told_with_who_it_is)
 	T_EQ(told.id, busy.id);
 	T_EQ(told.shard, busy.shard);
 	T_OK(told.fn == (const void *)compute);
+	T_OK(!told.blocked);
 	T_STR(told.name, "busy");
 }
 END_TEST
@@ -173,6 +177,40 @@ START_TEST(stalls_are_told_once_a_second)
 }
 END_TEST
 
+static void block(void *arg)
+{
+	struct busy *busy = arg;
+	struct timespec second = { .tv_sec = 1 };
+
+	busy->id = spg_id();
+	while (!busy->end)
+		(void)nanosleep(&second, NULL);
+	busy->ended = true;
+}
+
+/* Goal: who blocks the thread in a call of libc is told with the system call. */
+START_TEST(a_blocking_call_is_named)
+{
+	struct busy busy = { 0 };
+	struct told told = { 0 };
+	spg_config cfg = config((unsigned)_i, &told);
+	struct captured err = capture();
+
+	cfg.debug = "stalls";
+	T_EQ(spg_start(&cfg), 0);
+	T_EQ(spg_go(block, &busy), 0);
+	/* libc's sleep may use either. */
+	T_UNTIL(captured_has(&err, " has blocked its thread, now in nanosleep, for ") ||
+		captured_has(&err, " has blocked its thread, now in clock_nanosleep, for "));
+	T_OK(captured_has(&err, ", function block ("));
+	T_OK(told.blocked);
+	busy.end = true;
+	T_UNTIL(busy.ended);
+	T_EQ(spg_stop(), 0);
+	captured_end(&err);
+}
+END_TEST
+
 static void printed(const char *debug, bool expect)
 {
 	struct busy busy = { 0 };
@@ -204,5 +242,6 @@ START_TEST(stalls_are_printed_when_asked_for)
 END_TEST
 
 T_MAIN(T_SHARDS(a_stall_is_told_with_who_it_is), T_SHARDS(a_stall_is_told_with_its_trace),
+       T_SHARDS(a_blocking_call_is_named),
        T_TEST(a_stall_is_told_without_the_kick), T_TEST(stalls_are_told_once_a_second),
        T_TEST(stalls_are_printed_when_asked_for))

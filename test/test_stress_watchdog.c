@@ -9,8 +9,10 @@
 #include <sys/socket.h>
 
 #define STALL_NS (10 * SPG_MS)
+/* The worst round trip, with a CPU to spare: what this process waited for one is taken off. */
+#define WITHIN_NS (STALL_NS + 10 * SPG_MS)
 #define CONNS 64
-#define BURN_NS (600 * SPG_MS)
+#define BURN_NS (2 * SPG_SEC)
 
 static void burn(int64_t ns)
 {
@@ -49,28 +51,37 @@ static void start_and_burn(void *arg)
 	atomic_store(&burning, false);
 }
 
+/* Round trips; raw: with the time without a CPU. */
+struct worst {
+	int64_t ns, raw_ns;
+};
+
 /* On a thread of its own: no shard of ours is needed to ask. Returns the worst round trip. */
 static void *ask(void *arg)
 {
-	int64_t worst = 0;
+	struct worst worst = { 0 };
 
 	T_UNTIL(atomic_load(&burning));
-	usleep(100000); /* well into the burn: that is what is measured */
+	sleep(1); /* well into the burn: that is what is measured */
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < CONNS; i += 2) {
-			int64_t before = t_now_ns(), took;
+			int64_t delay = t_delay_ns(), before = t_now_ns(), took;
 			char c = (char)i;
 
 			T_EQ(send(pairs[i][0], &c, 1, MSG_NOSIGNAL), 1);
 			T_EQ(recv(pairs[i][0], &c, 1, 0), 1);
 			T_EQ(c, (char)i);
 			took = t_now_ns() - before;
-			if (took > worst)
-				worst = took;
+			if (took > worst.raw_ns)
+				worst.raw_ns = took;
+			if (took > WITHIN_NS)
+				took -= t_delay_ns() - delay;
+			if (took > worst.ns)
+				worst.ns = took;
 			atomic_fetch_add(&answered, 1);
 		}
 	}
-	*(int64_t *)arg = worst;
+	*(struct worst *)arg = worst;
 	return NULL;
 }
 
@@ -97,10 +108,10 @@ static int serve_while_burning(void *arg)
 	return 0;
 }
 
-static int64_t worst_round_trip(int kick_signal)
+static struct worst worst_round_trip(int kick_signal)
 {
 	spg_config cfg = t_config(2);
-	int64_t worst = 0;
+	struct worst worst = { 0 };
 
 	cfg.stall_ns = STALL_NS;
 	cfg.kick_signal = kick_signal;
@@ -112,14 +123,14 @@ static int64_t worst_round_trip(int kick_signal)
 /* Goal: operations in flight on the ring of a shard that computes are served by the other. */
 START_TEST(a_burning_shards_operations_are_served)
 {
-	int64_t worst;
+	struct worst worst;
 
 	if (t_sanitized())
 		T_SKIP("signals are delayed and timing means nothing under sanitizers");
 	worst = worst_round_trip(SIGURG);
-	fprintf(stderr, "worst round trip %.1f ms\n", (double)worst / 1e6);
-	/* 20 ms with a CPU to spare; here the asker, the burner and the helper share what there is. */
-	T_OK(worst <= STALL_NS + 50 * SPG_MS);
+	fprintf(stderr, "worst round trip %.1f ms, %.1f ms with the time without a CPU\n", (double)worst.ns / 1e6,
+		(double)worst.raw_ns / 1e6);
+	T_OK(worst.ns <= WITHIN_NS);
 }
 END_TEST
 
@@ -128,7 +139,7 @@ START_TEST(without_the_kick_they_wait)
 {
 	if (t_sanitized())
 		T_SKIP("timing means nothing under sanitizers");
-	T_OK(worst_round_trip(0) > 200 * SPG_MS);
+	T_OK(worst_round_trip(0).raw_ns > SPG_SEC / 2);
 }
 END_TEST
 

@@ -196,6 +196,34 @@ START_TEST(prop_sleepers_wake_in_time)
 }
 END_TEST
 
+/* Goal: one timer gets one slack, dense ones one each, up to 25; far ones are not dense. */
+START_TEST(slack_grows_with_what_is_due_soon)
+{
+	static struct spg__timers timers;
+	struct spg__timer_node nodes[40] = { 0 };
+	int64_t second = SPG_SEC;
+
+	spg__timers_init(&timers, 0);
+	spg__timerq_advance(&timers.queue, second);
+	T_EQ(spg__timers_slack(&timers, 10), 10);
+	for (int i = 0; i < 40; i++) {
+		nodes[i].when_ns = second + SPG_MS + i;
+		spg__timerq_put(&timers.queue, &nodes[i]);
+		T_EQ(spg__timers_slack(&timers, 10), i < 25 ? (i + 1) * 10 : 250);
+		T_EQ(spg__timers_slack(&timers, 0), 0);
+		T_EQ(spg__timers_slack(&timers, INT64_MAX), INT64_MAX);
+	}
+	for (int i = 0; i < 40; i++)
+		spg__timerq_take(&timers.queue, &nodes[i]);
+	/* A lone one with others an hour behind. */
+	for (int i = 0; i < 40; i++) {
+		nodes[i].when_ns = second + (i == 0 ? SPG_MS : 3600 * SPG_SEC + i);
+		spg__timerq_put(&timers.queue, &nodes[i]);
+	}
+	T_EQ(spg__timers_slack(&timers, 10), 10);
+}
+END_TEST
+
 static int timer_basics(void *arg)
 {
 	spg_timer *t = spg_timer_new();
@@ -495,6 +523,7 @@ END_TEST
 
 T_MAIN(T_SHARDS(a_sleep_lasts_its_time), T_TEST(sleeping_for_nothing_yields),
        T_SHARDS(cancel_and_deadlines_end_a_sleep), T_SHARDS(prop_sleepers_wake_in_time),
+       T_TEST(slack_grows_with_what_is_due_soon),
        T_SHARDS(a_timer_is_waited_for_until_its_time), T_SHARDS(a_reset_moves_the_time_of_waiters),
        T_SHARDS(a_stop_ends_the_waits), T_SHARDS(prop_resets_against_waits), T_SHARDS(half_a_million_timers),
        T_SHARDS(a_cancel_storm_leaves_no_timer))

@@ -46,6 +46,24 @@ static void take(struct item *item)
 	item->queued = false;
 }
 
+/* Every timer of the near heap, and of the next lists of the wheel. */
+static void check_dense(void)
+{
+	uint64_t horizon = queue.horizon_ns, start = horizon, list_ns = 1u << SPG__TIMERQ_SHIFT;
+	unsigned count = 0;
+
+	if (queue.near == NULL && least_queued() != SPG__NEVER)
+		start = (uint64_t)least_queued() / list_ns * list_ns;
+	for (int i = 0; i < NODES; i++) {
+		uint64_t when = (uint64_t)items[i].node.when_ns;
+
+		count += items[i].queued && when < start + 4 * list_ns &&
+			 (when < horizon || when - horizon < SPG__TIMERQ_LISTS * list_ns);
+	}
+	/* Where all is far, nothing is dense. */
+	T_EQ(spg__timerq_dense(&queue), start - horizon < SPG__TIMERQ_LISTS * list_ns ? count : 0);
+}
+
 /* All that is due comes out, in order; what is left is later. */
 static void pop_due(int64_t now_ns)
 {
@@ -83,6 +101,7 @@ START_TEST(prop_timers_come_out_once_in_order_and_never_early)
 			int64_t due = spg__timerq_due(&queue);
 
 			T_OK(due <= least_queued());
+			check_dense();
 			/* To the next timer, or anywhere. */
 			if (t_random(&state) % 2 == 0 && due != SPG__NEVER)
 				now = due > now ? due : now;

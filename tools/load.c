@@ -113,9 +113,10 @@ static void print_json(const struct load_options *o, const struct load_result *r
 	       mean_us(r), latency_us(r, 500000), latency_us(r, 950000), latency_us(r, 990000),
 	       latency_us(r, 999000), (double)r->latency_ns.max / 1e3, per_request(r->client_cpu_ns, r));
 	if (o->server_pid > 0)
-		printf(",\"server_cpu_ns\":%.0f,\"threads\":%llu,\"rss_kib\":%llu,\"rss_peak_kib\":%llu,"
+		printf(",\"server_cpu_ns\":%.0f,\"server_switches\":%.4f,\"threads\":%llu,\"rss_kib\":%llu,\"rss_peak_kib\":%llu,"
 		       "\"pte_kib\":%llu",
-		       per_request(r->server_cpu_ns, r), (unsigned long long)r->server_threads,
+		       per_request(r->server_cpu_ns, r), per_request((int64_t)r->server_switches, r),
+		       (unsigned long long)r->server_threads,
 		       (unsigned long long)r->server_rss_kib, (unsigned long long)r->server_rss_peak_kib,
 		       (unsigned long long)r->server_pte_kib);
 	printf("}\n");

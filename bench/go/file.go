@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	blockBytes  = 4096
 	blocksCount = 4096
 	namesCount  = 64
 )
@@ -41,16 +40,6 @@ func fill(block []byte) {
 
 func blockValue(block []byte) uint64 {
 	return binary.LittleEndian.Uint64(block) + uint64(block[8])
-}
-
-func readBlock(file *os.File, buf []byte, n uint64) uint64 {
-	_, err := file.ReadAt(buf, int64(n*blockBytes))
-	check(err)
-	return blockValue(buf)
-}
-
-func readOne(file *os.File, buf []byte, i uint64) uint64 {
-	return readBlock(file, buf, mix(i)%blocksCount)
 }
 
 // writeOne writes what is there already.
@@ -87,11 +76,11 @@ func atOnce(depth int, ops uint64, one func(buf []byte, i uint64) uint64) uint64
 	return sum
 }
 
-func fileRow(depth int, one func(file *os.File, buf []byte, i uint64) uint64) func(o options, r *report) error {
+func writeRow(depth int) func(o options, r *report) error {
 	return func(o options, r *report) error {
 		file := newFile()
 		return measure(o, r, func(ops uint64) (uint64, error) {
-			return atOnce(depth, ops, func(buf []byte, i uint64) uint64 { return one(file, buf, i) }), nil
+			return atOnce(depth, ops, func(buf []byte, i uint64) uint64 { return writeOne(file, buf, i) }), nil
 		})
 	}
 }

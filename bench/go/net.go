@@ -1,16 +1,19 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
 	streamsCount = 8
+	blockBytes   = 4096
 )
 
 // stream is one connection to the peer. Twin of struct stream in rows_net.c.
@@ -64,20 +67,27 @@ func least(a, b uint64) uint64 {
 	return b
 }
 
-// windowed sends frames there and back, up to window at once.
+// exchange sends frames there and back at once.
+func (s *stream) exchange(first, frames, payload uint64) {
+	for k := uint64(0); k < frames; k++ {
+		s.buf[k*payload] = byte(first + k)
+	}
+	_, err := s.conn.Write(s.buf[:frames*payload])
+	check(err)
+	_, err = io.ReadFull(s.conn, s.buf[:frames*payload])
+	check(err)
+	for k := uint64(0); k < frames; k++ {
+		s.sum += uint64(s.buf[k*payload])
+	}
+}
+
+// windowed sends frames there and back, up to window at once. Each window is timed.
 func (s *stream) windowed(first, frames, payload, window uint64) {
 	for i := uint64(0); i < frames; {
 		batch := least(frames-i, window)
-		for k := uint64(0); k < batch; k++ {
-			s.buf[k*payload] = byte(first + i + k)
-		}
-		_, err := s.conn.Write(s.buf[:batch*payload])
-		check(err)
-		_, err = io.ReadFull(s.conn, s.buf[:batch*payload])
-		check(err)
-		for k := uint64(0); k < batch; k++ {
-			s.sum += uint64(s.buf[k*payload])
-		}
+		start := time.Now()
+		s.exchange(first+i, batch, payload)
+		record(start)
 		i += batch
 	}
 }
@@ -112,7 +122,19 @@ func (b *netBench) imbalanced(ops uint64) {
 	})
 }
 
-func (b *netBench) rotate(steps, heavy, light, payload, window uint64, owners []chan uint64) {
+func (b *netBench) rotationSync(ops uint64) {
+	for step := uint64(0); step < ops/46; step++ {
+		b.each(func(s *stream) {
+			frames := uint64(2)
+			if step%streamsCount == s.id {
+				frames = 32
+			}
+			s.windowed(step, frames, 4096, 32)
+		})
+	}
+}
+
+func (b *netBench) rotate(steps, heavy, light, payload, window uint64, owners []chan uint64, sums []atomic.Uint64) {
 	b.each(func(s *stream) {
 		for step := uint64(0); step < steps; step++ {
 			frames := light
@@ -123,12 +145,15 @@ func (b *netBench) rotate(steps, heavy, light, payload, window uint64, owners []
 			for i := uint64(0); owners != nil && i < frames*16; i++ {
 				owners[step%2] <- 1
 			}
+			for i := uint64(0); sums != nil && i < frames*16; i++ {
+				sums[step%2].Add(1)
+			}
 		}
 	})
 }
 
 func (b *netBench) rotation(ops uint64) {
-	b.rotate(ops/46, 32, 2, 4096, 32, nil)
+	b.rotate(ops/46, 32, 2, 4096, 32, nil, nil)
 }
 
 func (b *netBench) keyed(ops uint64) uint64 {
@@ -144,11 +169,18 @@ func (b *netBench) keyed(ops uint64) uint64 {
 			done.Done()
 		}(i)
 	}
-	b.rotate(ops/46, 32, 2, 4096, 32, owners)
+	b.rotate(ops/46, 32, 2, 4096, 32, owners, nil)
 	close(owners[0])
 	close(owners[1])
 	done.Wait()
 	return totals[0] + totals[1]*3
+}
+
+// keyedSum is keyed where only the owners' sums matter.
+func (b *netBench) keyedSum(ops uint64) uint64 {
+	var totals [2]atomic.Uint64
+	b.rotate(ops/46, 32, 2, 4096, 32, nil, totals[:])
+	return totals[0].Load() + totals[1].Load()*3
 }
 
 func cpuStage(seed, stream, frame, iters uint64) uint64 {
@@ -191,64 +223,73 @@ func (b *netBench) flip(ops uint64) {
 	}
 }
 
-func (b *netBench) sparse(ops uint64) {
-	commands, replies := make(chan uint64, 1), make(chan uint64, 1)
-	var done sync.WaitGroup
-	done.Add(1)
-	go func() {
-		for n := range commands {
-			b.streams[0].windowed(n, 1, 64, 1)
-			replies <- n
-		}
-		done.Done()
-	}()
-	for n := uint64(0); n < ops; n++ {
-		commands <- n
-		<-replies
-		time.Sleep(50 * time.Microsecond)
+func (b *netBench) openFile() {
+	if b.file != nil {
+		return
 	}
-	close(commands)
-	done.Wait()
+	file, err := os.CreateTemp("", "spg-bench-")
+	check(err)
+	check(os.Remove(file.Name()))
+	block := make([]byte, blockBytes)
+	for i := range block {
+		block[i] = 0xA5
+	}
+	for i := uint64(0); i < 4096; i++ {
+		binary.LittleEndian.PutUint64(block, i)
+		_, err := file.WriteAt(block, int64(i*blockBytes))
+		check(err)
+	}
+	check(file.Sync())
+	b.file = file
 }
 
-func timerStorm(rounds, batch uint64) {
-	timer := time.NewTimer(time.Hour)
-	for r := uint64(0); r < rounds; r++ {
-		for i := uint64(0); i < batch; i++ {
-			timer.Reset(200 * time.Microsecond)
-			timer.Stop()
-		}
-		time.Sleep(time.Microsecond)
-	}
+func (b *netBench) readBlock(buf []byte, n uint64) uint64 {
+	_, err := b.file.ReadAt(buf, int64(n*blockBytes))
+	check(err)
+	return binary.LittleEndian.Uint64(buf) + uint64(buf[8])
 }
 
-func (b *netBench) deadline(ops uint64) uint64 {
-	if b.file == nil {
-		b.file = newFile()
+// timedRead times every sixteenth read: two looks at the clock cost a tenth of one.
+func (b *netBench) timedRead(buf []byte, i uint64) uint64 {
+	if i/32%16 != 0 {
+		return b.readBlock(buf, mix(i)%4096)
 	}
+	start := time.Now()
+	sum := b.readBlock(buf, mix(i)%4096)
+	record(start)
+	return sum
+}
+
+func (b *netBench) readRTT(ops uint64) uint64 {
+	b.openFile()
 	buf := make([]byte, blockBytes)
-	var read uint64
-	for part := uint64(0); part < ops/1024; part++ {
-		timerStorm(32, 4)
-		for i := uint64(0); i < 64; i++ {
-			read += readBlock(b.file, buf, (part*64+i)%256)
-		}
-		b.rotate(1024, 1, 0, 256, 1, nil)
+	var sum uint64
+	for i := uint64(0); i < ops; i++ {
+		sum += b.timedRead(buf, i)
 	}
-	return read
+	return sum
 }
 
-func (b *netBench) churn(ops uint64) {
-	b.each(func(s *stream) {
-		for i := uint64(0); i < ops/streamsCount; i++ {
-			conn := b.dial()
-			one := stream{conn: conn, buf: s.buf}
-			one.windowed(i, 1, 256, 1)
-			s.sum += one.sum
-			check(conn.SetLinger(0))
-			check(conn.Close())
-		}
-	})
+func (b *netBench) readQD32(ops uint64) uint64 {
+	b.openFile()
+	var sums [32]uint64
+	var done sync.WaitGroup
+	done.Add(32)
+	for i := range sums {
+		go func(i int) {
+			buf := make([]byte, blockBytes)
+			for n := uint64(i); n < ops; n += 32 {
+				sums[i] += b.timedRead(buf, n)
+			}
+			done.Done()
+		}(i)
+	}
+	done.Wait()
+	var sum uint64
+	for _, s := range sums {
+		sum += s
+	}
+	return sum
 }
 
 // netRow measures fn, a workload over the streams; what it returns is added to their sum.
@@ -268,4 +309,11 @@ func netOnly(fn func(b *netBench, ops uint64)) func(o options, r *report) error 
 		fn(b, ops)
 		return 0
 	})
+}
+
+func fileRow(fn func(b *netBench, ops uint64) uint64) func(o options, r *report) error {
+	return func(o options, r *report) error {
+		b := &netBench{}
+		return measure(o, r, func(ops uint64) (uint64, error) { return fn(b, ops), nil })
+	}
 }

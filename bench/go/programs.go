@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"sync"
+	"time"
 )
 
 const (
@@ -110,6 +111,7 @@ func fanoutPass(light, hot uint64) pass {
 		var sum uint64
 		for request := uint64(0); request < ops; request++ {
 			var done sync.WaitGroup
+			start := time.Now()
 			done.Add(branches)
 			for i := uint64(0); i < branches; i++ {
 				go func(i uint64) {
@@ -122,10 +124,37 @@ func fanoutPass(light, hot uint64) pass {
 				}(i)
 			}
 			done.Wait()
+			record(start)
 			for _, r := range results {
 				sum += r
 			}
 		}
 		return sum, nil
 	}
+}
+
+const (
+	chunks     = 128
+	chunkSteps = 200000
+)
+
+// How far from half of one processor's time do two need for what one goroutine started?
+func chunksPass(ops uint64) (uint64, error) {
+	var results [chunks]uint64
+	var sum uint64
+	for start := uint64(0); start < ops; start += chunks {
+		var done sync.WaitGroup
+		done.Add(chunks)
+		for i := uint64(0); i < chunks; i++ {
+			go func(i uint64) {
+				defer done.Done()
+				results[i] = syntheticWork(start+i, chunkSteps)
+			}(i)
+		}
+		done.Wait()
+		for _, r := range results {
+			sum += r
+		}
+	}
+	return sum, nil
 }

@@ -106,13 +106,9 @@ ssize_t call_write(int fd, const void *buf, size_t len)
 	return spg_write_all(fd, buf, len);
 }
 
-/* What is in memory is copied at once; the rest is read by the ring. */
 ssize_t call_pread(int fd, void *buf, size_t len, off_t offset)
 {
-	struct iovec iov = { .iov_base = buf, .iov_len = len };
-	ssize_t n = preadv2(fd, &iov, 1, offset, RWF_NOWAIT);
-
-	return n >= 0 ? n : spg_pread(fd, buf, len, offset);
+	return spg_pread(fd, buf, len, offset);
 }
 
 struct open_call {
@@ -156,10 +152,27 @@ struct call_task *call_spawn(void *(*fn)(void *), void *arg)
 	return (struct call_task *)spg_spawn(NULL, fn, arg);
 }
 
-void call_join(struct call_task *task)
+static void join(spg_task *task)
 {
-	if (task != NULL && spg_join((spg_task *)task, NULL) < 0)
-		spg_detach((spg_task *)task);
+	if (task != NULL && spg_join(task, NULL) < 0)
+		spg_detach(task);
+}
+
+static int join_within(spg_task *task, int64_t limit_ns)
+{
+	SPG_TIMEOUT_SCOPE(limit_ns);
+
+	return spg_join(task, NULL);
+}
+
+void call_join(struct call_task *task, int64_t limit_ns)
+{
+	spg_task *joined = (spg_task *)task;
+
+	if (joined == NULL || join_within(joined, limit_ns) == 0)
+		return;
+	spg_task_cancel(joined);
+	join(joined);
 }
 
 struct call_queue *call_queue_new(size_t value_bytes, size_t capacity)
@@ -253,7 +266,9 @@ static void *accept_main(void *arg)
 	opts.stack_size = STACK_BYTES;
 	opts.place = a->place;
 	a->res = spg_serve(a->listener, a->server->handler, a->server->arg, &opts);
-	if (a->res < 0)
+	if (spg_ctx_err(serving) != 0)
+		a->res = 0; /* call_stop was called; what a listener says then does not matter */
+	else if (a->res < 0)
 		spg_ctx_cancel(serving); /* no server with half its listeners */
 	return NULL;
 }
@@ -278,7 +293,7 @@ int call_serve(const struct call_server *server)
 	if (res < 0)
 		spg_ctx_cancel(serving);
 	for (unsigned i = 0; i < server->listeners_count; i++) {
-		call_join((struct call_task *)all[i].task);
+		join(all[i].task);
 		if (res == 0)
 			res = all[i].res;
 	}

@@ -33,10 +33,13 @@ int call_open(int dirfd, const char *path);
 void call_close(int fd);
 int call_sleep(int64_t ns);
 
-/* One that runs beside its caller; NULL: no memory. Join waits for its end and frees it. */
+/*
+ * One that runs beside its caller; NULL: no memory. Join waits for its end and frees it. After
+ * limit_ns its call_write, where it may wait for ever, ends with an error.
+ */
 struct call_task;
 struct call_task *call_spawn(void *(*fn)(void *), void *arg);
-void call_join(struct call_task *task);
+void call_join(struct call_task *task, int64_t limit_ns);
 
 /* A bounded queue of values of one size, any number of putters, one taker. */
 struct call_queue;
@@ -69,7 +72,7 @@ struct call_server {
 
 /* Serves until call_stop, then until the handlers have ended or drain_ns are over. */
 int call_serve(const struct call_server *server);
-/* From any thread, after call_serve has begun or before. */
+/* From any thread, after call_serve has begun or before; who waits for a connection is woken by the listener's end. */
 void call_stop(void);
 
 /* The runtime's own counters; before call_run's end. */

@@ -93,21 +93,32 @@ static bool is_same(const struct file *file, uint64_t hash, const char *path, si
 	return file != NULL && file->hash == hash && file->path_len == len && memcmp(file->path, path, len) == 0;
 }
 
-/* A kept one that is still fresh, with a reference more. */
+/*
+ * A kept one that is still fresh, with a reference more. One that is not is let go: its path
+ * may name nothing any more, and what was removed must not stay on the disk for us.
+ */
 static struct file *lookup(uint64_t hash, const char *path, size_t len, int64_t now_ns)
 {
 	struct lane *lane = lane_here();
-	struct file **set, *found = NULL;
+	struct file **set, *found = NULL, *old = NULL;
 
 	pthread_mutex_lock(&lane->lock);
 	set = set_of(lane, hash);
-	for (unsigned i = 0; i < WAYS && found == NULL; i++)
-		if (is_same(set[i], hash, path, len) && now_ns - set[i]->opened_ns < files.fresh_ns)
+	for (unsigned i = 0; i < WAYS && found == NULL && old == NULL; i++) {
+		if (!is_same(set[i], hash, path, len))
+			continue;
+		if (now_ns - set[i]->opened_ns < files.fresh_ns) {
 			found = set[i];
-	if (found != NULL)
-		/* relaxed: the table's reference keeps it meanwhile (F1). */
-		atomic_fetch_add_explicit(&found->refs, 1, memory_order_relaxed);
+			/* relaxed: the table's reference keeps it meanwhile (F1). */
+			atomic_fetch_add_explicit(&found->refs, 1, memory_order_relaxed);
+		} else {
+			old = set[i];
+			set[i] = NULL;
+		}
+	}
 	pthread_mutex_unlock(&lane->lock);
+	if (old != NULL)
+		file_put(old);
 	return found;
 }
 

@@ -24,7 +24,8 @@ static struct {
 	_Atomic uint64_t dropped;
 	/* The task's own. */
 	char *batch;
-	size_t len;
+	size_t len, lines;
+	uint64_t pending; /* records taken, neither written nor dropped */
 	uint64_t dropped_told;
 	_Bool failed;
 } journal = { .fd = -1 };
@@ -34,11 +35,17 @@ _Bool log_enabled(void)
 	return journal.queue != NULL;
 }
 
+/* Those not written are counted. */
+static void drop(uint64_t records)
+{
+	/* relaxed: a number, nothing depends on it. */
+	atomic_fetch_add_explicit(&journal.dropped, records, memory_order_relaxed);
+}
+
 void log_put(const struct log_record *record)
 {
 	if (call_queue_put(journal.queue, record) < 0)
-		/* relaxed: a number, nothing depends on it. */
-		atomic_fetch_add_explicit(&journal.dropped, 1, memory_order_relaxed);
+		drop(1);
 }
 
 static void flush(void)
@@ -48,7 +55,10 @@ static void flush(void)
 	if (n < 0 && !journal.failed)
 		complain("cannot write the access log: %s", strerror((int)-n));
 	journal.failed = n < 0;
-	journal.len = 0;
+	if (journal.failed)
+		drop(journal.lines);
+	journal.pending -= journal.lines;
+	journal.len = journal.lines = 0;
 }
 
 static size_t escape(char *out, const char *text, size_t len)
@@ -88,6 +98,7 @@ static void add_line(const struct log_record *r)
 					"%s [%.*s] \"%s%s%s\" %u %ju %jdus\n", address, DATE_LEN, date,
 					r->method, target[0] != '\0' ? " " : "", target, r->status, (uintmax_t)r->bytes,
 					(intmax_t)(r->took_ns / 1000));
+	journal.lines++;
 }
 
 static void add_dropped(void)
@@ -109,9 +120,10 @@ static void *log_main(void *arg)
 
 	(void)arg;
 	while (call_queue_take(journal.queue, &record) == 0) {
-		do
+		do {
+			journal.pending++;
 			add_line(&record);
-		while (call_queue_try_take(journal.queue, &record) == 0);
+		} while (call_queue_try_take(journal.queue, &record) == 0);
 		add_dropped();
 		flush();
 		call_sleep(PAUSE_NS);
@@ -152,11 +164,16 @@ int log_start(const char *path)
 	return -ENOMEM;
 }
 
-uint64_t log_stop(void)
+uint64_t log_stop(int64_t limit_ns)
 {
+	struct log_record record;
+
 	if (journal.queue != NULL) {
 		call_queue_close(journal.queue);
-		call_join(journal.task);
+		call_join(journal.task, limit_ns);
+		drop(journal.pending);
+		while (call_queue_try_take(journal.queue, &record) == 0)
+			drop(1);
 		release();
 	}
 	return atomic_load_explicit(&journal.dropped, memory_order_relaxed);

@@ -35,7 +35,10 @@ struct log_record {
 int log_start(const char *path);
 _Bool log_enabled(void);
 void log_put(const struct log_record *record);
-/* Writes what is queued, and ends the task. Returns how many records were dropped in all. */
-uint64_t log_stop(void);
+/*
+ * Writes what is queued, and ends the task; what takes longer than limit_ns, as with a pipe
+ * that nobody reads, is dropped. Returns how many records were dropped in all.
+ */
+uint64_t log_stop(int64_t limit_ns);
 
 #endif

@@ -41,15 +41,20 @@ static void handle(int fd, void *arg)
 	call_close(fd); /* who sees it closed finds room for another */
 }
 
-/* The signals are blocked in every thread and taken here, where any function may be called. */
+/*
+ * The signals are blocked in every thread and taken here, where any function may be called.
+ * Who comes from now on is refused at once, and may go to another server.
+ */
 static void *await_signal(void *arg)
 {
+	const struct call_server *server = arg;
 	int number;
 
-	(void)arg;
 	sigwait(&signals, &number);
 	marks_drain();
 	call_stop();
+	for (unsigned i = 0; i < server->listeners_count; i++)
+		shutdown(server->listeners[i], SHUT_RDWR);
 	return NULL;
 }
 
@@ -104,7 +109,7 @@ static int serve_on(const int *listeners, unsigned count)
 		complain("cannot write %s: %s", options.log_path, strerror(-err));
 		return err;
 	}
-	err = -pthread_create(&waiter, NULL, await_signal, NULL);
+	err = -pthread_create(&waiter, NULL, await_signal, &server);
 	if (err == 0) {
 		err = tcp_announce(listeners[0]);
 		if (err == 0)
@@ -112,7 +117,7 @@ static int serve_on(const int *listeners, unsigned count)
 		pthread_kill(waiter, SIGTERM); /* it has had its signal, or gets one now */
 		pthread_join(waiter, NULL);
 	}
-	dropped = log_stop();
+	dropped = log_stop(options.drain_ns);
 	if (options.stats) {
 		counters_print(stderr);
 		fprintf(stderr, "httpd: log lines dropped %ju\n", (uintmax_t)dropped);

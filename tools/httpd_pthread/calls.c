@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,12 +102,15 @@ ssize_t call_sendfile(int fd, bool *ready, int file, off_t offset, size_t len, i
 	}
 }
 
+/* Set when a task has no more time; then signals end its call_write. */
+static _Atomic bool hurry;
+
 ssize_t call_write(int fd, const void *buf, size_t len)
 {
 	for (size_t done = 0; done < len;) {
 		ssize_t n = write(fd, (const char *)buf + done, len - done);
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && !atomic_load(&hurry))
 			continue;
 		if (n < 0)
 			return -errno;
@@ -144,22 +149,60 @@ int call_sleep(int64_t ns)
 
 struct call_task {
 	pthread_t thread;
+	sem_t ended;
+	void *(*fn)(void *);
+	void *arg;
 };
+
+static void *task_main(void *arg)
+{
+	struct call_task *task = arg;
+
+	task->fn(task->arg);
+	sem_post(&task->ended);
+	return NULL;
+}
+
+static void interrupt(int number)
+{
+	(void)number;
+}
 
 struct call_task *call_spawn(void *(*fn)(void *), void *arg)
 {
+	const struct sigaction action = { .sa_handler = interrupt }; /* without SA_RESTART */
 	struct call_task *task = malloc(sizeof(*task));
 
-	if (task != NULL && pthread_create(&task->thread, NULL, fn, arg) == 0)
+	if (task == NULL)
+		return NULL;
+	(void)sigaction(SIGUSR1, &action, NULL); /* cannot fail */
+	sem_init(&task->ended, 0, 0);
+	task->fn = fn;
+	task->arg = arg;
+	if (pthread_create(&task->thread, NULL, task_main, task) == 0)
 		return task;
 	free(task);
 	return NULL;
 }
 
-void call_join(struct call_task *task)
+static bool has_ended(struct call_task *task, int64_t wait_ns)
 {
-	if (task != NULL)
-		pthread_join(task->thread, NULL);
+	int64_t when = now_ns() + wait_ns;
+	struct timespec until = { .tv_sec = when / NS_PER_SEC, .tv_nsec = when % NS_PER_SEC };
+
+	return sem_clockwait(&task->ended, CLOCK_MONOTONIC, &until) == 0;
+}
+
+void call_join(struct call_task *task, int64_t limit_ns)
+{
+	if (task == NULL)
+		return;
+	while (!has_ended(task, limit_ns)) {
+		atomic_store(&hurry, true);
+		pthread_kill(task->thread, SIGUSR1); /* again and again: one that comes before the write is lost */
+		limit_ns = RETRY_NS;
+	}
+	pthread_join(task->thread, NULL);
 	free(task);
 }
 
@@ -268,8 +311,7 @@ static struct {
 	pthread_cond_t ended;
 	unsigned open;
 	_Atomic bool stopping;
-	_Atomic int listener; /* -1: not yet */
-} serving = { .lock = PTHREAD_MUTEX_INITIALIZER, .listener = -1 };
+} serving = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void *connection_main(void *arg)
 {
@@ -326,8 +368,6 @@ int call_serve(const struct call_server *server)
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	serving.server = server;
-	/* Either call_stop sees the listener, or this loop sees that it stops. */
-	atomic_store(&serving.listener, listener);
 	while (!atomic_load(&serving.stopping)) {
 		int fd = -1;
 
@@ -345,15 +385,9 @@ int call_serve(const struct call_server *server)
 	return 0;
 }
 
-/* Wakes the accept. */
 void call_stop(void)
 {
-	int listener;
-
 	atomic_store(&serving.stopping, true);
-	listener = atomic_load(&serving.listener);
-	if (listener >= 0)
-		shutdown(listener, SHUT_RDWR);
 }
 
 void call_stats(FILE *out)

@@ -305,6 +305,7 @@ static int measure(struct client *cl)
 	res->window_ns = now_ns() - cl->window_start_ns;
 	res->client_cpu_ns += clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	res->server_cpu_ns = after.cpu_ns - before.cpu_ns;
+	res->server_switches = after.switches > before.switches ? after.switches - before.switches : 0;
 	res->server_threads = after.threads;
 	res->server_rss_kib = after.rss_kib;
 	res->server_rss_peak_kib = after.rss_peak_kib;

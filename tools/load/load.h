@@ -36,6 +36,7 @@ struct load_result {
 	uint64_t unanswered;	     /* open loop: due in the window, no reply even after it */
 	int64_t client_cpu_ns;	     /* within the window, as what follows */
 	int64_t server_cpu_ns;
+	uint64_t server_switches;
 	uint64_t server_threads;     /* at its end, as what follows */
 	uint64_t server_rss_kib, server_rss_peak_kib, server_pte_kib;
 	struct hist latency_ns;
@@ -44,6 +45,7 @@ struct load_result {
 /* A process watched from outside. */
 struct load_server {
 	int64_t cpu_ns; /* of all its threads, the kernel's work for them included */
+	uint64_t switches; /* context switches of the threads that live */
 	uint64_t threads, rss_kib, rss_peak_kib, pte_kib;
 };
 

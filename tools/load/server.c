@@ -1,6 +1,7 @@
 /* What a server uses, read from outside. */
 #include "tools/load/load.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,45 @@ static int read_status(pid_t pid, struct load_server *out)
 	return 0;
 }
 
+/* The numbers of all lines of a file whose names end in "ctxt_switches". */
+static uint64_t read_switches(const char *path)
+{
+	uint64_t sum = 0;
+	char line[256];
+	FILE *file = fopen(path, "re");
+
+	if (file == NULL)
+		return 0; /* the thread has ended meanwhile */
+	while (fgets(line, sizeof(line), file) != NULL) {
+		const char *found = strstr(line, "ctxt_switches:");
+
+		if (found != NULL)
+			sum += strtoull(strchr(found, ':') + 1, NULL, 10);
+	}
+	fclose(file);
+	return sum;
+}
+
+static uint64_t all_switches(pid_t pid)
+{
+	char path[300];
+	const struct dirent *entry;
+	uint64_t sum = 0;
+	DIR *tasks;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	tasks = opendir(path);
+	if (tasks == NULL)
+		return 0;
+	while ((entry = readdir(tasks)) != NULL) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)pid, entry->d_name);
+		if (entry->d_name[0] != '.')
+			sum += read_switches(path);
+	}
+	closedir(tasks);
+	return sum;
+}
+
 /*
  * The process's CPU clock counts ns over all its threads, those that have ended included;
  * /proc/PID/schedstat is the first thread's only, and a sum over /proc/PID/task loses
@@ -59,5 +99,6 @@ int load_server_read(pid_t pid, struct load_server *out)
 	if (clock_gettime(clock, &cpu) != 0)
 		return -errno;
 	*out = (struct load_server){ .cpu_ns = (int64_t)cpu.tv_sec * 1000000000 + cpu.tv_nsec };
+	out->switches = all_switches(pid);
 	return read_status(pid, out);
 }

@@ -3,10 +3,15 @@
 use crate::work::*;
 use crate::Options;
 use compio::buf::{IntoInner, IoBuf};
-use compio::io::{AsyncReadAtExt, AsyncReadExt, AsyncWriteExt};
+use compio::io::{AsyncRead, AsyncReadAtExt, AsyncReadExt, AsyncWriteExt};
 use compio::net::TcpStream;
 use compio::runtime::Runtime;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
 use std::sync::mpsc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 struct Stream {
     conn: TcpStream,
@@ -22,19 +27,26 @@ async fn dial(addr: &str) -> TcpStream {
 }
 
 impl Stream {
+    /// A window that is not recorded.
+    async fn exchanged(&mut self, first: u64, frames: u64, payload: usize) {
+        let bytes = frames as usize * payload;
+        let mut buf = std::mem::take(&mut self.buf);
+        number_frames(&mut buf, payload, first, frames);
+        let (done, slice) = self.conn.write_all(buf.slice(..bytes)).await.into();
+        done.expect("write");
+        let (done, slice) = self.conn.read_exact(slice.into_inner().slice(..bytes)).await.into();
+        done.expect("read");
+        self.buf = slice.into_inner();
+        self.sum = self.sum.wrapping_add(sum_frames(&self.buf, payload, frames));
+    }
+
     async fn windowed(&mut self, first: u64, frames: u64, payload: usize, window: u64) {
         let mut i = 0;
         while i < frames {
             let batch = (frames - i).min(window);
-            let bytes = batch as usize * payload;
-            let mut buf = std::mem::take(&mut self.buf);
-            number_frames(&mut buf, payload, first + i, batch);
-            let (done, slice) = self.conn.write_all(buf.slice(..bytes)).await.into();
-            done.expect("write");
-            let (done, slice) = self.conn.read_exact(slice.into_inner().slice(..bytes)).await.into();
-            done.expect("read");
-            self.buf = slice.into_inner();
-            self.sum = self.sum.wrapping_add(sum_frames(&self.buf, payload, batch));
+            let start = Instant::now();
+            self.exchanged(first + i, batch, payload).await;
+            record(start);
             i += batch;
         }
     }
@@ -102,6 +114,7 @@ fn threads_pass(shape: Shape, addr: String, threads: u64) -> Pass {
         let plan = shape.plan(ops);
         let rounds = if plan.barrier { plan.steps } else { 1 };
         let mut sum = 0;
+        shape.begin();
         for round in 0..rounds {
             let steps = if plan.barrier { round..round + 1 } else { 0..plan.steps };
             for w in &workers {
@@ -109,7 +122,7 @@ fn threads_pass(shape: Shape, addr: String, threads: u64) -> Pass {
             }
             sum = workers.iter().map(|w| w.done.recv().expect("sum")).fold(0, u64::wrapping_add);
         }
-        sum
+        shape.finish(sum)
     })
 }
 
@@ -125,6 +138,7 @@ fn net_pass(shape: Shape, addr: String) -> Pass {
     });
     Box::new(move |ops| {
         let plan = shape.plan(ops);
+        shape.begin();
         for s in &mut streams {
             s.sum = 0;
         }
@@ -139,8 +153,15 @@ fn net_pass(shape: Shape, addr: String) -> Pass {
             }
             taken
         });
-        total(streams.iter().map(|s| (s.id, s.sum)))
+        shape.finish(total(streams.iter().map(|s| (s.id, s.sum))))
     })
+}
+
+async fn read_block(file: &compio::fs::File, mut buf: Vec<u8>, n: u64) -> Vec<u8> {
+    buf.clear();
+    let (done, back) = file.read_exact_at(buf, n * BLOCK as u64).await.into();
+    done.expect("read");
+    back
 }
 
 fn read_pass(depth: u64) -> Pass {
@@ -156,11 +177,12 @@ fn read_pass(depth: u64) -> Pass {
                     compio::runtime::spawn(async move {
                         let (mut buf, mut sum, mut i) = (Vec::with_capacity(BLOCK), 0, first);
                         while i < ops {
-                            buf.clear();
-                            let (done, back) = file.read_exact_at(buf, mix(i) % 4096 * BLOCK as u64).await.into();
-                            done.expect("read");
-                            buf = back;
+                            let start = Instant::now();
+                            buf = read_block(&file, buf, mix(i) % 4096).await;
                             sum += block_sum(&buf);
+                            if sampled(i) {
+                                record(start);
+                            }
                             i += depth;
                         }
                         sum
@@ -176,6 +198,198 @@ fn read_pass(depth: u64) -> Pass {
     })
 }
 
+/// A command, a round trip, 50 us of silence.
+async fn sparse(mut s: Stream, ops: u64) -> (Stream, u64) {
+    let commands = Rc::new((Cell::new(0u64), RefCell::new(Vec::<Waker>::new())));
+    let replies = commands.clone();
+    let courier = compio::runtime::spawn(async move {
+        for n in 0..ops {
+            until(&replies, 2 * n + 1).await;
+            s.windowed(n, 1, 64, 1).await;
+            advance(&replies);
+        }
+        s
+    });
+    for n in 0..ops {
+        advance(&commands);
+        until(&commands, 2 * n + 2).await;
+        compio::time::sleep(Duration::from_micros(50)).await;
+    }
+    (courier.await.expect("task"), 0)
+}
+
+/// Two tasks of a thread take turns by a counter: odd is the courier's turn.
+type Turn = (Cell<u64>, RefCell<Vec<Waker>>);
+
+fn advance(turn: &Turn) {
+    turn.0.set(turn.0.get() + 1);
+    turn.1.take().into_iter().for_each(Waker::wake);
+}
+
+async fn until(turn: &Turn, n: u64) {
+    std::future::poll_fn(|cx| {
+        if turn.0.get() >= n {
+            return std::task::Poll::Ready(());
+        }
+        turn.1.borrow_mut().push(cx.waker().clone());
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+async fn storm(rounds: u64, batch: u64, timed: bool) {
+    for _ in 0..rounds {
+        let start = Instant::now();
+        for _ in 0..batch {
+            // Polled once, so that the timer is armed, then dropped.
+            let mut timer = std::pin::pin!(compio::time::sleep(Duration::from_micros(200)));
+            std::future::poll_fn(|cx| {
+                let _ = timer.as_mut().poll(cx);
+                std::task::Poll::Ready(())
+            })
+            .await;
+        }
+        compio::time::sleep(Duration::from_micros(1)).await;
+        if timed {
+            record(start);
+        }
+    }
+}
+
+async fn trips(mut s: Stream) -> Stream {
+    for step in (s.id..1024).step_by(STREAMS as usize) {
+        s.windowed(step, 1, 256, 1).await;
+    }
+    s
+}
+
+/// One request of net_first_k: the loser's read is dropped, which cancels it.
+#[derive(Default)]
+struct Race {
+    answers: Cell<u64>,
+    canceled: Cell<u64>,
+    end: Flag,
+}
+
+async fn racer(race: Rc<Race>, mut s: Stream, number: u64) -> Stream {
+    if wins(s.id, number) {
+        s.exchanged(number, 1, 256).await;
+        race.answers.set(race.answers.get() + 1);
+        if race.answers.get() == FIRST_K {
+            race.end.raise();
+        }
+    } else {
+        let lost = unless(s.conn.read(Vec::with_capacity(1)), race.end.wait()).await;
+        assert!(lost.is_none(), "a loser was not canceled");
+        race.canceled.set(race.canceled.get() + 1);
+    }
+    s
+}
+
+async fn first_k(mut streams: Vec<Stream>, ops: u64) -> (Vec<Stream>, u64) {
+    let mut canceled = 0;
+    for number in 0..ops {
+        let (start, race) = (Instant::now(), Rc::new(Race::default()));
+        let tasks: Vec<_> =
+            streams.drain(..).map(|s| compio::runtime::spawn(racer(race.clone(), s, number))).collect();
+        for task in tasks {
+            streams.push(task.await.expect("task"));
+        }
+        canceled += race.canceled.get();
+        record(start);
+    }
+    (streams, canceled)
+}
+
+async fn churn(addr: Rc<String>, id: u64, each: u64) -> u64 {
+    let (mut sum, mut buf) = (0u64, vec![0; FRAMES_BYTES]);
+    for i in 0..each {
+        let mut s = Stream { conn: dial(&addr).await, id, buf, sum: 0 };
+        s.windowed(i, 1, 256, 1).await;
+        sum += s.sum;
+        reset_on_close(&s.conn);
+        buf = std::mem::take(&mut s.buf);
+    }
+    sum
+}
+
+fn churn_pass(addr: String) -> Pass {
+    let rt = Runtime::new().expect("runtime");
+    let addr = Rc::new(addr);
+    Box::new(move |ops| {
+        rt.block_on(async {
+            let tasks: Vec<_> = (0..STREAMS)
+                .map(|id| compio::runtime::spawn(churn(addr.clone(), id, ops / STREAMS)))
+                .collect();
+            let mut sums = Vec::new();
+            for (id, task) in tasks.into_iter().enumerate() {
+                sums.push((id as u64, task.await.expect("task")));
+            }
+            total(sums.into_iter())
+        })
+    })
+}
+
+fn storm_pass() -> Pass {
+    let rt = Runtime::new().expect("runtime");
+    Box::new(move |ops| {
+        rt.block_on(storm(ops, 8, true));
+        ops * 8
+    })
+}
+
+/// The rows over streams that are no Shape.
+fn service_pass(row: &'static str, addr: String) -> Pass {
+    let rt = Runtime::new().expect("runtime");
+    let made = make_file();
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&made));
+    let file = rt.block_on(async { compio::fs::File::open(path).await.expect("file") });
+    let mut streams = rt.block_on(async {
+        let mut streams = Vec::new();
+        for id in 0..STREAMS {
+            streams.push(Stream { conn: dial(&addr).await, id, buf: vec![0; FRAMES_BYTES], sum: 0 });
+        }
+        streams
+    });
+    Box::new(move |ops| {
+        streams.iter_mut().for_each(|s| s.sum = 0);
+        let mut taken = std::mem::take(&mut streams);
+        let (back, more) = rt.block_on(async {
+            let (mut more, mut block) = (0, Vec::with_capacity(BLOCK));
+            match row {
+                "net_sparse" => {
+                    let (s, _) = sparse(taken.remove(0), ops).await;
+                    taken.insert(0, s);
+                }
+                "net_fs" => {
+                    for i in 0..ops {
+                        block = read_block(&file, block, i % FS_BLOCKS).await;
+                        more += block_sum(&block);
+                        taken[0].windowed(i, 1, 256, 1).await;
+                    }
+                }
+                "net_deadline" => {
+                    for part in 0..ops / 1024 {
+                        storm(32, 4, false).await;
+                        for i in 0..64 {
+                            block = read_block(&file, block, (part * 64 + i) % DEADLINE_BLOCKS).await;
+                            more += block_sum(&block);
+                        }
+                        let tasks: Vec<_> = taken.drain(..).map(|s| compio::runtime::spawn(trips(s))).collect();
+                        for task in tasks {
+                            taken.push(task.await.expect("task"));
+                        }
+                    }
+                }
+                _ => (taken, more) = first_k(taken, ops).await,
+            }
+            (taken, more)
+        });
+        streams = back;
+        total(streams.iter().map(|s| (s.id, s.sum))) + more
+    })
+}
+
 pub fn pass(row: &str, o: &Options) -> Option<Pass> {
     if let Some(shape) = Shape::of(row) {
         return Some(if o.workers > 1 && shape.streams() > 1 {
@@ -185,6 +399,12 @@ pub fn pass(row: &str, o: &Options) -> Option<Pass> {
         });
     }
     Some(match row {
+        "net_sparse" => service_pass("net_sparse", o.addr.clone()),
+        "net_fs" => service_pass("net_fs", o.addr.clone()),
+        "net_deadline" => service_pass("net_deadline", o.addr.clone()),
+        "net_first_k" => service_pass("net_first_k", o.addr.clone()),
+        "net_churn" => churn_pass(o.addr.clone()),
+        "timer_storm" => storm_pass(),
         "read_rtt" => read_pass(1),
         "read_qd32" => read_pass(32),
         _ => return None,

@@ -1,20 +1,20 @@
 //! Tokio: a multi-thread runtime with as many workers as spg has shards.
 
 use crate::work::*;
-use crate::Options;
+use crate::{tokio_service, Options};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
-struct Stream {
-    conn: TcpStream,
-    id: u64,
-    buf: Vec<u8>,
-    sum: u64,
+pub struct Stream {
+    pub conn: TcpStream,
+    pub id: u64,
+    pub buf: Vec<u8>,
+    pub sum: u64,
 }
 
 async fn dial(addr: &str) -> TcpStream {
@@ -23,7 +23,7 @@ async fn dial(addr: &str) -> TcpStream {
     conn
 }
 
-async fn open(addr: &str, n: u64) -> Vec<Stream> {
+pub async fn open(addr: &str, n: u64) -> Vec<Stream> {
     let mut streams = Vec::new();
     for id in 0..n {
         streams.push(Stream { conn: dial(addr).await, id, buf: vec![0; FRAMES_BYTES], sum: 0 });
@@ -32,15 +32,22 @@ async fn open(addr: &str, n: u64) -> Vec<Stream> {
 }
 
 impl Stream {
-    async fn windowed(&mut self, first: u64, frames: u64, payload: usize, window: u64) {
+    /// A window that is not recorded.
+    pub async fn exchanged(&mut self, first: u64, frames: u64, payload: usize) {
+        let bytes = frames as usize * payload;
+        number_frames(&mut self.buf, payload, first, frames);
+        self.conn.write_all(&self.buf[..bytes]).await.expect("write");
+        self.conn.read_exact(&mut self.buf[..bytes]).await.expect("read");
+        self.sum = self.sum.wrapping_add(sum_frames(&self.buf, payload, frames));
+    }
+
+    pub async fn windowed(&mut self, first: u64, frames: u64, payload: usize, window: u64) {
         let mut i = 0;
         while i < frames {
             let batch = (frames - i).min(window);
-            let bytes = batch as usize * payload;
-            number_frames(&mut self.buf, payload, first + i, batch);
-            self.conn.write_all(&self.buf[..bytes]).await.expect("write");
-            self.conn.read_exact(&mut self.buf[..bytes]).await.expect("read");
-            self.sum = self.sum.wrapping_add(sum_frames(&self.buf, payload, batch));
+            let start = Instant::now();
+            self.exchanged(first + i, batch, payload).await;
+            record(start);
             i += batch;
         }
     }
@@ -80,12 +87,13 @@ async fn run_shape(mut streams: Vec<Stream>, shape: Shape, ops: u64) -> Vec<Stre
 fn net_pass(rt: Runtime, shape: Shape, addr: String) -> Pass {
     let mut streams = rt.block_on(open(&addr, shape.streams()));
     Box::new(move |ops| {
+        shape.begin();
         for s in &mut streams {
             s.sum = 0;
         }
         let taken = std::mem::take(&mut streams);
         streams = rt.block_on(async { tokio::spawn(run_shape(taken, shape, ops)).await.expect("task") });
-        total(streams.iter().map(|s| (s.id, s.sum)))
+        shape.finish(total(streams.iter().map(|s| (s.id, s.sum))))
     })
 }
 
@@ -208,7 +216,7 @@ fn churn_pass(rt: Runtime, addr: String) -> Pass {
 }
 
 /// On the blocking pool, as tokio::fs does it, but with the buffer kept.
-async fn read_block(file: Arc<std::fs::File>, mut buf: Vec<u8>, n: u64) -> (Vec<u8>, u64) {
+pub async fn read_block(file: Arc<std::fs::File>, mut buf: Vec<u8>, n: u64) -> (Vec<u8>, u64) {
     tokio::task::spawn_blocking(move || {
         file.read_exact_at(&mut buf, n * BLOCK as u64).expect("read");
         let sum = block_sum(&buf);
@@ -229,7 +237,11 @@ fn read_pass(rt: Runtime, depth: u64) -> Pass {
                     tokio::spawn(async move {
                         let (mut buf, mut sum, mut i) = (vec![0; BLOCK], 0, first);
                         while i < ops {
+                            let start = Instant::now();
                             let (back, got) = read_block(file.clone(), buf, mix(i) % 4096).await;
+                            if sampled(i) {
+                                record(start);
+                            }
                             buf = back;
                             sum += got;
                             i += depth;
@@ -323,6 +335,7 @@ async fn wg_fanout(ops: u64) -> u64 {
 async fn fanout(ops: u64, light: u64, hot: u64) -> u64 {
     let mut sum = 0u64;
     for request in 0..ops {
+        let start = Instant::now();
         let tasks: Vec<_> = (0..BRANCHES)
             .map(|i| {
                 let steps = if i == request % BRANCHES { hot } else { light };
@@ -332,12 +345,13 @@ async fn fanout(ops: u64, light: u64, hot: u64) -> u64 {
         for task in tasks {
             sum = sum.wrapping_add(task.await.expect("task"));
         }
+        record(start);
     }
     sum
 }
 
 /// In a task of its own: block_on's future would run outside the workers.
-fn on_workers<F>(rt: Runtime, row: impl Fn(u64) -> F + 'static) -> Pass
+pub fn on_workers<F>(rt: Runtime, row: impl Fn(u64) -> F + 'static) -> Pass
 where
     F: std::future::Future<Output = u64> + Send + 'static,
 {
@@ -348,6 +362,9 @@ pub fn pass(row: &str, o: &Options) -> Option<Pass> {
     let rt = Builder::new_multi_thread().worker_threads(o.workers).enable_all().build().expect("runtime");
     if let Some(shape) = Shape::of(row) {
         return Some(net_pass(rt, shape, o.addr.clone()));
+    }
+    if let Some(name) = tokio_service::ROWS.iter().find(|name| **name == row) {
+        return Some(tokio_service::pass(rt, name, o));
     }
     Some(match row {
         "net_keyed" => keyed_pass(rt, o.addr.clone()),

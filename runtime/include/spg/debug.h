@@ -5,6 +5,9 @@
  *
  *	schedtrace=1000ms  a line of counters on stderr each period, from 1 ms
  *	trace_events=64k   room for events of each shard's trace: a power of two, 64 to 4m
+ *	stacks             how much stack coroutines took, by function, on stderr at the end (spg_stack_uses)
+ *	locks              names pthread locks that are held over a wait; the program is started with
+ *	                   LD_PRELOAD=libspg-locks.so, which sees them
  *	migrate            moves coroutines to another shard whenever that may be, to bring out
  *	                   code that keeps the address of a thread-local over a blocking call
  */
@@ -252,6 +255,31 @@ SPG_API int spg_debug_serve(const char *address);
  * each entry. Source: Go's runtime.Stack. Since: 0.1.
  */
 SPG_API int spg_dump(int fd);
+
+/* The stack use of coroutines that began with the same function, of those that have ended. */
+typedef struct spg_stack_use {
+	const void *fn;	     /* the function they were spawned for; NULL: of too many others */
+	uint64_t coroutines; /* how many */
+	size_t used_max;     /* bytes that the one took that took most */
+	size_t stack_size;   /* of that one, the guard included */
+} spg_stack_use;
+
+/**
+ * spg_stack_uses - how much stack coroutines took, by function.
+ * @out: receives up to max of them, the largest first
+ * @max: 0: out may be NULL
+ *
+ * Counted with SPG_DEBUG=stacks since the start: a coroutine that ends is measured by what it
+ * wrote, to about 300 bytes, which is zeroed for the next one. A local array that it left alone
+ * at the far end is not seen. The library itself takes less than 2 KiB of what is told.
+ *
+ * Return: how many functions there are, also above max; or
+ *   -EINVAL   max is negative, or out is NULL
+ *   -ESRCH    no runtime is running
+ *   -ENOTSUP  SPG_DEBUG does not say "stacks"
+ * Cancellation: none. Threads: any. Allocates: nothing to speak of (qsort). Source: -. Since: 0.1.
+ */
+SPG_API int spg_stack_uses(spg_stack_use *out, int max);
 
 SPG__EXTERN_C_END
 

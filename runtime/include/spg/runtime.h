@@ -21,7 +21,7 @@ SPG__EXTERN_C_BEGIN
 /* What a deadlock under spg_run does (spg_config.deadlock): it is reported and ends spg_run, or nothing. */
 enum { SPG_DEADLOCK_REPORT, SPG_DEADLOCK_IGNORE };
 
-/* A coroutine that computes for long, as the watchdog finds it. Valid during the call that gets it. */
+/* A coroutine that computes for long, or blocks its thread, as the watchdog finds it. Valid during the call that gets it. */
 typedef struct spg_stall {
 	int shard;		   /* whose other coroutines wait */
 	uint64_t id;		   /* the coroutine's */
@@ -31,6 +31,7 @@ typedef struct spg_stall {
 	const void *const *frames; /* return addresses, the innermost first */
 	unsigned frames_count;	   /* 0: not known, as without kick_signal */
 	uint64_t left_out;	   /* stalls that were not told since the last call */
+	const char *blocked_in;	   /* the system call its thread slept in: "read"; NULL: none, it computes */
 } spg_stall;
 
 /*
@@ -42,7 +43,8 @@ typedef struct spg_stall {
  *	sizes     bytes; counts; or with a suffix k, m (1024, 1048576)
  *	bool      1 true yes on, 0 false no off
  *	deadlock  SPG_DEADLOCK=report, ignore
- *	debug     SPG_DEBUG="leaks,schedtrace=1000ms,migrate,stalls": words with commas between;
+ *	debug     SPG_DEBUG="leaks,schedtrace=1000ms,migrate,stalls,stacks,locks": words with commas between,
+ *		  which <spg/debug.h> explains;
  *		  leaks: what was not given back is told at the end (docs/leaks.md)
  *	disable   SPG_DISABLE="defer_taskrun,guard_install,op:statx": the same
  *
@@ -65,14 +67,19 @@ typedef struct spg_config {
 	int64_t steal_backoff_max_ns; /* [32 us] up to this */
 	int64_t spin_ns;	      /* [20 us] an idle shard looks for work so long before it sleeps; 0: never */
 	unsigned run_budget;	      /* [64] coroutines run between two looks at the ring; from 1 */
-	int64_t timer_slack_ns;	      /* [10 us] how late a sleeping shard may wake for a timer */
+	int64_t timer_slack_ns;	      /* [10 us] for each timer due soon, up to 25: how late a sleep may end */
 	unsigned blocking_min;	      /* [0] threads the blocking pool keeps; at most blocking_max */
 	unsigned blocking_max;	      /* [64] threads it may have; 1 to 4096 */
 	unsigned blocking_queue;      /* [65536] jobs that may wait for one; from 1 */
 	uint64_t calls_max;	      /* [65536] of spg_call in flight; more are refused */
 	unsigned msg_queue;	      /* [4096] messages queued from one source to a lane of a shard; 1 to 1048576 */
 	int64_t stall_ns;	      /* [10 ms] a coroutine that computes longer is a stall */
-	int kick_signal;	      /* [SIGURG] sent to a stalled shard's thread; 0: off */
+	/*
+	 * [SIGURG] sent to a stalled shard's thread; 0: off. A handler that was there before spg_run is
+	 * called too; one set later takes its place. What SA_RESTART does not cover, as poll and
+	 * nanosleep (signal(7)), may return EINTR in a coroutine that stays there for stall_ns.
+	 */
+	int kick_signal;
 	bool overflow_report;	      /* [true] a handler for SIGSEGV and SIGBUS that names overflown stacks */
 	int dump_signal;	      /* [0] makes the process dump its coroutines on stderr; 0: off */
 	/*

@@ -27,7 +27,8 @@ SPG_API int64_t spg_now(void);
  * spg_sleep - sleep.
  * @ns: from now; 0 and negative ones let other coroutines run, and return
  *
- * Wakes no earlier; later by spg_config.timer_slack_ns at most, and by what runs meanwhile.
+ * Wakes no earlier; later by spg_config.timer_slack_ns, where timers are dense by up to 25 times
+ * that (a wake-up serves many), and by what runs meanwhile.
  *
  * Return: 0, or
  *   -ECANCELED  the context was canceled
