@@ -37,6 +37,19 @@ void bench_die(const char *format, ...)
 	_exit(1);
 }
 
+void bench_skip(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fputs("{\"skipped\": \"", out);
+	vfprintf(out, format, args);
+	fputs("\"}\n", out);
+	va_end(args);
+	fflush(out);
+	_exit(0);
+}
+
 static int64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
@@ -288,7 +301,8 @@ static const struct bench_row *find_row(const char *name)
 {
 	const struct bench_row *tables[] = { bench_rows_core, bench_rows_memory, bench_rows_raw, bench_rows_msg,
 					     bench_rows_sync, bench_rows_programs, bench_rows_net, bench_rows_service,
-					     bench_rows_read, bench_rows_loops, bench_rows_stream, bench_rows_gate };
+					     bench_rows_read, bench_rows_loops, bench_rows_stream, bench_rows_gate,
+					     bench_rows_file, bench_rows_local };
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		for (const struct bench_row *row = tables[i]; row->name; row++)

@@ -81,6 +81,8 @@ extern const struct bench_row bench_rows_read[];
 extern const struct bench_row bench_rows_loops[];
 extern const struct bench_row bench_rows_gate[];
 extern const struct bench_row bench_rows_stream[];
+extern const struct bench_row bench_rows_file[];
+extern const struct bench_row bench_rows_local[];
 
 /* Repeats pass until o->measure_ns have been measured. */
 int bench_measure(const struct bench_options *o, struct bench_report *r, bench_pass pass);
@@ -110,15 +112,6 @@ void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2), nor
 size_t bench_resident_bytes(void);
 size_t bench_slab_bytes(void);
 
-/* Attributes that pin to a shard; -1: the default place. */
-spg_attr bench_attr(int place);
-
-/* spg_go_attr that cannot fail (B3): what it starts may live on the caller's stack. */
-void bench_go(const spg_attr *attr, spg_fn fn, void *arg);
-
-/* spg_wg_wait that cannot end early (B3). */
-void bench_wait(spg_wg *done);
-
 /*
  * Spreads a counter over 64 bits (one step of splitmix64's output function), so that
  * a lost, repeated or altered value changes the sum. Twin of mix() in bench/go.
@@ -129,5 +122,17 @@ static inline uint64_t bench_mix(uint64_t x)
 	x *= 0x9E3779B97F4A7C15;
 	return x ^ x >> 29;
 }
+
+/* The row cannot be had here: says why, and ends the program with status 0. */
+void bench_skip(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+/* Attributes that pin to a shard; -1: the default place. */
+spg_attr bench_attr(int place);
+
+/* spg_go_attr that cannot fail (B3): what it starts may live on the caller's stack. */
+void bench_go(const spg_attr *attr, spg_fn fn, void *arg);
+
+/* spg_wg_wait that cannot end early (B3). */
+void bench_wait(spg_wg *done);
 
 #endif

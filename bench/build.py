@@ -46,12 +46,13 @@ def build(build_dir):
     os.makedirs(os.path.join(ROOT, target), exist_ok=True)
     steps = [
         ["make", "-s", "--no-print-directory", f"B={build_dir}", library,
-         *(os.path.join(build_dir, tool) for tool in ("echo", "echo_pthread", "load", "httpd", "httpd_pthread"))],
+         *(os.path.join(build_dir, tool) for tool in ("echo", "echo_pthread", "load", "httpd", "httpd_pthread", "du"))],
         rows_command(build_dir),
         ["cc", *C_FLAGS, "bench/echo_uring.c", "-o", os.path.join(target, "echo_uring"), "-luring"],
         ["cc", *C_FLAGS, "bench/read_uring.c", "-o", os.path.join(target, "read_uring"), "-luring"],
         ["cc", *C_FLAGS, "bench/echo_epoll.c", "-o", os.path.join(target, "echo_epoll")],
         ["cc", *C_FLAGS, "bench/accept_load.c", "tools/load/server.c", "-o", os.path.join(target, "accept_load")],
+        ["cc", *C_FLAGS, "bench/place.c", "-o", os.path.join(target, "place"), library, *LIBS],
         ["cc", *C_FLAGS, "bench/peer.c", "-o", os.path.join(target, "peer"), "-pthread"]]
     twins = {"go": ["go", "build", "-o", os.path.join(ROOT, target, "spgbench"), "."],
              "cargo": ["cargo", "build", "--release", "--locked", "--quiet",
@@ -61,7 +62,7 @@ def build(build_dir):
     for tool, what in (("go", "Go"), ("cargo", "Rust (cargo)")):
         if tool not in have:
             print(f"no {what} here: its twins are skipped")
-    for tool in ("wrk", "nginx", "hyperfine"):
+    for tool in ("wrk", "nginx", "hyperfine", "du"):
         if shutil.which(tool):
             have.add(tool)
         else:

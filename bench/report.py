@@ -68,10 +68,12 @@ def ordered(results):
 
 
 # What a lane is called beside spg's figure, where its twin's name is not enough.
-OTHERS = {"spg": "spg, one shard", "spg_one": "one shard", "spg_2": "2 shards", "futex": "futex", "uring": "raw ring", "compio_2": "Compio x 2",
+OTHERS = {"spg": "spg, one shard", "spg_one": "one shard", "spg_2": "2 shards", "futex": "futex",
+          "uring": "raw ring", "compio_2": "Compio x 2",
           "monoio_2": "Monoio x 2", "nginx": "nginx", "pthread": "threads", "pthread_two": "threads",
           "spg_chan": "channels", "spg_chan_spin0": "channels", "spg_buffer": "a buffer each",
-          "spg_plain": "one call each", "unregistered": "unregistered"}
+          "spg_plain": "one call each", "unregistered": "unregistered", "du": "coreutils du",
+          "spg_spread": "spread"}
 
 
 def other_name(lane):

@@ -1,6 +1,7 @@
 """What is measured, and the limits: coordination, memory, whole programs (rows_net.py: network and files)."""
 
 from twins import (BEST, COORDINATION, NO_IO, OURS, TWINS, Group, Row, go, pthread, rust, spg)
+from rows_files import FILE_GROUPS, FILE_ROWS
 from rows_net import CPU, NET_GROUPS, NET_ROWS
 
 
@@ -172,6 +173,7 @@ GROUPS = (
         rust("may", "sleepers", *NAPS),
     ), COORDINATION | {"pthread": "10,000 threads"}),
     *NET_GROUPS,
+    *FILE_GROUPS,
     program_group("program_start", ("start", "--shards", "2", "--ops", "1"), ("start", "-procs", "2", "-ops", "1"),
                   pthread("start", "--once", "--ops", "1", kind="program"),
                   without={twin: "its runtime starts with the first task: program_cold has it"
@@ -308,6 +310,7 @@ ROWS = (
         also=(("late_p50_us", "p50 us"),), setting=DEFAULT),
     Row("10,000 sleepers, CPU per wake", "sleepers", "spg", "go", 0.90, "cpu_ns_per_op", setting=DEFAULT),
     *NET_ROWS,
+    *FILE_ROWS,
     Row("a program that starts and ends", "program_start", "spg", "go", None, also=CPU, setting=HYPERFINE),
     Row("a program that starts and ends, against plain C", "program_start", "spg", "pthread", None, also=CPU,
         setting=HYPERFINE),

@@ -13,9 +13,9 @@ static uint64_t timed_read(uint64_t i)
 	uint64_t sum;
 
 	if (i / DEPTH % SAMPLE != 0)
-		return read_block(i % FILE_BLOCKS);
+		return read_block(block_of(i));
 	start_ns = bench_now_ns();
-	sum = read_block(i % FILE_BLOCKS);
+	sum = read_block(block_of(i));
 	bench_record((unsigned)(i % DEPTH), start_ns);
 	return sum;
 }

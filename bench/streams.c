@@ -3,6 +3,7 @@
 #include "tools/tcp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -191,6 +192,22 @@ void file_open(void)
 int file_fd(void)
 {
 	return file;
+}
+
+int file_direct(void)
+{
+	static int fd = -1;
+	uint64_t block[BLOCK / 8] __attribute__((aligned(BLOCK)));
+	char path[32];
+
+	if (fd >= 0)
+		return fd;
+	file_open();
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (fd < 0 || pread(fd, block, BLOCK, 0) != BLOCK)
+		bench_skip("no O_DIRECT on the file system of /tmp");
+	return fd;
 }
 
 uint64_t read_block(uint64_t n)

@@ -47,9 +47,20 @@ void each_stream(void (*fn)(struct stream *s, void *arg), void *arg);
 /* Sleeps. */
 void stream_sleep(int64_t ns);
 
+/*
+ * The block of the i-th read: scattered. With a stride, what one coroutine reads is small enough for
+ * the L2 cache, and a row shows how long a scheduler lets one go on.
+ */
+static inline uint64_t block_of(uint64_t i)
+{
+	return bench_mix(i) % FILE_BLOCKS;
+}
+
 /* Reads block n of a 16 MiB file in the page cache; every block holds its number and 0xA5. */
 void file_open(void);
 int file_fd(void);
+/* It once more, with O_DIRECT; skips the row where the file system has none. */
+int file_direct(void);
 uint64_t read_block(uint64_t n);
 
 #endif

@@ -14,7 +14,8 @@ class Lane:
     argv: tuple         # {build} is the build directory
     needs: str = ""     # a tool that must exist: "go"
     kind: str = "line"  # line: prints one JSON line; peer: a client of the peer; echo: a server;
-                        # idle: watched from outside; http: a file server; program: timed by hyperfine
+                        # idle: watched from outside; http: a file server; program: timed by hyperfine;
+                        # tree: counts a tree of files
     cpus: str = ""      # a taskset list
     env: tuple = ()     # (name, value) pairs
 

@@ -14,6 +14,7 @@ enum spg__fault_kind {
 	SPG__FAULT_LATE,   /* a completion is held back until the next reap */
 	SPG__FAULT_SHORT,  /* a read or write moves one byte at most */
 	SPG__FAULT_FAIL,   /* an operation is not tried, and completes with the armed errno */
+	SPG__FAULT_REFUSE, /* the ring refuses an operation on a path, with the armed errno */
 	SPG__FAULT_DISK,   /* a pread, pwrite, preadv or pwritev fails with the armed errno */
 	SPG__FAULT_KINDS,
 };

@@ -245,3 +245,28 @@ int spg__io(const struct io_uring_sqe *sqe, unsigned events)
 {
 	return spg__io_until(sqe, events, SPG__NEVER);
 }
+
+/* Does it say that the operation cannot be had, or only may it? The system call knows. */
+static bool is_refusal(int res)
+{
+	switch (res) {
+	case -EINVAL:     /* an opcode or a flag the ring does not take */
+	case -ENOSYS:     /* a sandbox */
+	case -EOPNOTSUPP: /* a file system, or the ring */
+		return true;
+	default:
+		return false;
+	}
+}
+
+int spg__io_path(const struct io_uring_sqe *sqe)
+{
+	int res;
+
+	if (spg__coro_self() == NULL || !spg__op_usable(sqe->opcode))
+		return spg__io(sqe, 0);
+	res = spg__fault(SPG__FAULT_REFUSE);
+	if (spg__likely(res == 0))
+		res = spg__io(sqe, 0);
+	return spg__unlikely(is_refusal(res)) ? perform_on_pool(sqe) : res;
+}

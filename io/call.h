@@ -27,6 +27,12 @@ int spg__io(const struct io_uring_sqe *sqe, unsigned events);
 /* The same with a deadline of the caller's own: -ETIMEDOUT (spg__waiter_err tells whose it was). */
 int spg__io_until(const struct io_uring_sqe *sqe, unsigned events, int64_t when_ns);
 
+/*
+ * A call on a path. What the ring refuses (-EINVAL, -ENOSYS, -EOPNOTSUPP) is done, or refused for
+ * good, by the system call on the pool.
+ */
+int spg__io_path(const struct io_uring_sqe *sqe);
+
 /* Waits until fd is ready for one of the events: the revents, or an error. */
 int spg__io_ready(int fd, unsigned events);
 

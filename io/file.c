@@ -20,7 +20,7 @@ static int open_once(int dirfd, const char *path, int flags, mode_t mode, unsign
 	spg__io_prep(&sqe, IORING_OP_OPENAT, dirfd, path, mode, 0);
 	sqe.open_flags = (uint32_t)flags;
 	sqe.flags = (uint8_t)sqe_flags;
-	return spg__io(&sqe, 0);
+	return spg__io_path(&sqe);
 }
 
 static bool is_fifo(int fd)
@@ -177,7 +177,7 @@ int spg_statx(int dirfd, const char *path, int flags, unsigned mask, struct stat
 
 	spg__io_prep(&sqe, IORING_OP_STATX, dirfd, path, mask, (uint64_t)(uintptr_t)out);
 	sqe.statx_flags = (uint32_t)flags;
-	return spg__io(&sqe, 0);
+	return spg__io_path(&sqe);
 }
 
 int spg_mkdirat(int dirfd, const char *path, mode_t mode)
@@ -185,7 +185,7 @@ int spg_mkdirat(int dirfd, const char *path, mode_t mode)
 	struct io_uring_sqe sqe;
 
 	spg__io_prep(&sqe, IORING_OP_MKDIRAT, dirfd, path, mode, 0);
-	return spg__io(&sqe, 0);
+	return spg__io_path(&sqe);
 }
 
 int spg_unlinkat(int dirfd, const char *path, int flags)
@@ -194,7 +194,7 @@ int spg_unlinkat(int dirfd, const char *path, int flags)
 
 	spg__io_prep(&sqe, IORING_OP_UNLINKAT, dirfd, path, 0, 0);
 	sqe.unlink_flags = (uint32_t)flags;
-	return spg__io(&sqe, 0);
+	return spg__io_path(&sqe);
 }
 
 int spg_renameat2(int from_dirfd, const char *from, int to_dirfd, const char *to, unsigned flags)
@@ -203,7 +203,7 @@ int spg_renameat2(int from_dirfd, const char *from, int to_dirfd, const char *to
 
 	spg__io_prep(&sqe, IORING_OP_RENAMEAT, from_dirfd, from, (unsigned)to_dirfd, (uint64_t)(uintptr_t)to);
 	sqe.rename_flags = flags;
-	return spg__io(&sqe, 0);
+	return spg__io_path(&sqe);
 }
 
 int spg_linkat(int from_dirfd, const char *from, int to_dirfd, const char *to, int flags)
@@ -212,7 +212,7 @@ int spg_linkat(int from_dirfd, const char *from, int to_dirfd, const char *to, i
 
 	spg__io_prep(&sqe, IORING_OP_LINKAT, from_dirfd, from, (unsigned)to_dirfd, (uint64_t)(uintptr_t)to);
 	sqe.hardlink_flags = (uint32_t)flags;
-	return spg__io(&sqe, 0);
+	return spg__io_path(&sqe);
 }
 
 int spg_symlinkat(const char *target, int dirfd, const char *path)
@@ -220,7 +220,7 @@ int spg_symlinkat(const char *target, int dirfd, const char *path)
 	struct io_uring_sqe sqe;
 
 	spg__io_prep(&sqe, IORING_OP_SYMLINKAT, dirfd, target, 0, (uint64_t)(uintptr_t)path);
-	return spg__io(&sqe, 0);
+	return spg__io_path(&sqe);
 }
 
 static unsigned xattr_len(size_t size)

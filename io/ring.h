@@ -63,8 +63,8 @@ struct spg__ring {
 	/* Completions for the owner alone, reaped by another; and those held back by SPG__FAULT_LATE. */
 	struct spg__held held[16];
 	_Atomic unsigned held_count;
-	/* Of io/cached.c. */
-	unsigned cached_reads;
+	/* Of io/cached.c: spent since others had their turn. */
+	unsigned cached_ns;
 	/* Pools of receive buffers, made by the owner when first asked for; the kernel may know no such thing. */
 	_Atomic(struct spg__bufs *) bufs[SPG__BUFS_CLASSES];
 	bool bufs_refused;

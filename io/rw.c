@@ -24,7 +24,7 @@ static inline unsigned move_len(size_t len)
 ssize_t spg_read(int fd, void *buf, size_t len)
 {
 	struct io_uring_sqe sqe;
-	ssize_t done = 0;
+	struct spg__cached cached = { 0 };
 	int res;
 
 	if (spg__likely(len > 0 && spg__fdkind_is_socket(fd))) {
@@ -34,10 +34,11 @@ ssize_t spg_read(int fd, void *buf, size_t len)
 			return res;
 		spg__fdkind_forget(fd);
 	}
-	if (spg__cached_try(fd, len) && spg__cached_read(fd, buf, move_len(len), -1, &done))
-		return done;
-	spg__io_prep(&sqe, IORING_OP_READ, fd, (char *)buf + done, move_len(len - (size_t)done), SPG__OFF_CURRENT);
-	return spg__cached_rest(done, spg__io(&sqe, POLLIN));
+	if (spg__cached_try(fd, len) && spg__cached_read(fd, buf, move_len(len), -1, &cached))
+		return cached.done;
+	spg__io_prep(&sqe, IORING_OP_READ, fd, (char *)buf + cached.done, move_len(len - (size_t)cached.done),
+		     SPG__OFF_CURRENT);
+	return spg__cached_rest(&cached, fd, spg__io(&sqe, POLLIN));
 }
 
 ssize_t spg_write(int fd, const void *buf, size_t len)
@@ -70,16 +71,16 @@ static inline int check_at(int fd, off_t offset)
 ssize_t spg_pread(int fd, void *buf, size_t len, off_t offset)
 {
 	struct io_uring_sqe sqe;
-	ssize_t done = 0;
+	struct spg__cached cached = { 0 };
 	int err = check_at(fd, offset);
 
 	if (spg__unlikely(err < 0))
 		return err;
-	if (spg__cached_try(fd, len) && spg__cached_read(fd, buf, move_len(len), offset, &done))
-		return done;
-	spg__io_prep(&sqe, IORING_OP_READ, fd, (char *)buf + done, move_len(len - (size_t)done),
-		     (uint64_t)(offset + done));
-	return spg__cached_rest(done, spg__io(&sqe, POLLIN));
+	if (spg__cached_try(fd, len) && spg__cached_read(fd, buf, move_len(len), offset, &cached))
+		return cached.done;
+	spg__io_prep(&sqe, IORING_OP_READ, fd, (char *)buf + cached.done, move_len(len - (size_t)cached.done),
+		     (uint64_t)(offset + cached.done));
+	return spg__cached_rest(&cached, fd, spg__io(&sqe, POLLIN));
 }
 
 ssize_t spg_pwrite(int fd, const void *buf, size_t len, off_t offset)

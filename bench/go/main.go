@@ -23,7 +23,7 @@ type options struct {
 	minMs int64  // passes are repeated until this much time was measured
 	n     int    // how many goroutines a memory row parks
 	addr  string // where a server listens, or the peer does
-	dir   string // what the file server serves
+	dir   string // what the file server serves, or WalkDir walks
 
 	peerPid int  // the peer, whose CPU time is read around the passes; 0: none
 	once    bool // one pass and no warm-up: the program is measured from outside
@@ -89,6 +89,13 @@ var rows = map[string]func(o options, r *report) error{
 	"net_churn":         netOnly((*netBench).churn),
 	"timer_storm":       func(o options, r *report) error { return measure(o, r, timerStormPass) },
 	"start":             func(o options, r *report) error { return measure(o, r, startPass) },
+	"write_rtt":         writeRow(1),
+	"write_qd32":        writeRow(32),
+	"stat_qd32":         statRow,
+	"walkdir":           walkDirRow,
+	"echo_udp":          echoUDPRow,
+	"echo_unix":         echoUnixRow,
+	"echo_unixgram":     echoUnixgramRow,
 	"read_rtt":          fileRow((*netBench).readRTT),
 	"read_qd32":         fileRow((*netBench).readQD32),
 	"parked":            parkedRow,

@@ -252,10 +252,10 @@ func (b *netBench) readBlock(buf []byte, n uint64) uint64 {
 // timedRead times every sixteenth read: two looks at the clock cost a tenth of one.
 func (b *netBench) timedRead(buf []byte, i uint64) uint64 {
 	if i/32%16 != 0 {
-		return b.readBlock(buf, i%4096)
+		return b.readBlock(buf, mix(i)%4096)
 	}
 	start := time.Now()
-	sum := b.readBlock(buf, i%4096)
+	sum := b.readBlock(buf, mix(i)%4096)
 	record(start)
 	return sum
 }

@@ -188,7 +188,7 @@ fn read_pass(depth: u64) -> Pass {
                         let (mut buf, mut sum, mut i) = (Vec::with_capacity(BLOCK), 0, first);
                         while i < ops {
                             let start = Instant::now();
-                            buf = read_block(&file, buf, i % 4096).await;
+                            buf = read_block(&file, buf, mix(i) % 4096).await;
                             sum += block_sum(&buf);
                             if sampled(i) {
                                 record(start);

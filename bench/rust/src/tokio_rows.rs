@@ -238,7 +238,7 @@ fn read_pass(rt: Runtime, depth: u64) -> Pass {
                         let (mut buf, mut sum, mut i) = (vec![0; BLOCK], 0, first);
                         while i < ops {
                             let start = Instant::now();
-                            let (back, got) = read_block(file.clone(), buf, i % 4096).await;
+                            let (back, got) = read_block(file.clone(), buf, mix(i) % 4096).await;
                             if sampled(i) {
                                 record(start);
                             }
