@@ -88,7 +88,7 @@ static ssize_t read_on(int fd, char *buf, unsigned len, off_t offset, ssize_t *d
 
 bool spg__cached_read(int fd, char *buf, unsigned len, off_t offset, struct spg__cached *c)
 {
-	struct spg__ring *ring;
+	struct spg__ring *ring = NULL;
 	ssize_t err = begin(&ring, fd);
 
 	if (err == -EAGAIN)

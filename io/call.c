@@ -125,12 +125,17 @@ static void perform_blocking(void *arg)
 	p->res = spg__perform(p->sqe, false);
 }
 
-static int perform_on_pool(const struct io_uring_sqe *sqe)
+/* Counted until it ends: who closes waits, and a queued job never meets the number's next owner. */
+static int perform_on_pool(const struct io_uring_sqe *sqe, uint32_t word)
 {
 	struct performance p = { .sqe = sqe };
-	int err = spg__offload(perform_blocking, &p);
+	struct spg__hold hold;
+	int err = (word & 1) != 0 ? -EBADF : spg__hold(&hold, spg__io_fd(sqe), word);
 
-	return err < 0 ? err : p.res;
+	if (err < 0)
+		return err;
+	err = spg__offload(perform_blocking, &p);
+	return spg__unhold(&hold, err < 0 ? err : p.res);
 }
 
 /* A call that goes on after an -EAGAIN, or without its opcode: counted until it ends (F6). */
@@ -212,7 +217,7 @@ static spg__noinline int emulate(const struct call *call, uint32_t word)
 	if (call->sqe->opcode == IORING_OP_POLL_ADD)
 		poll.events = call->sqe->poll32_events;
 	else if (!never_waits(call->sqe) && (call->events == 0 || !spg__fdkind_waits(spg__fdkind_now(call->fd))))
-		return perform_on_pool(call->sqe);
+		return perform_on_pool(call->sqe, word);
 	/* Entry rule as on the ring: an ended context fails the call even if it would not wait. */
 	err = spg__io_entry();
 	if (err < 0)
@@ -261,6 +266,7 @@ static bool is_refusal(int res)
 
 int spg__io_path(const struct io_uring_sqe *sqe)
 {
+	uint32_t word = spg__fdtab_word(spg__io_fd(sqe));
 	int res;
 
 	if (spg__coro_self() == NULL || !spg__op_usable(sqe->opcode))
@@ -268,5 +274,5 @@ int spg__io_path(const struct io_uring_sqe *sqe)
 	res = spg__fault(SPG__FAULT_REFUSE);
 	if (spg__likely(res == 0))
 		res = spg__io(sqe, 0);
-	return spg__unlikely(is_refusal(res)) ? perform_on_pool(sqe) : res;
+	return spg__unlikely(is_refusal(res)) ? perform_on_pool(sqe, word) : res;
 }

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/random.h>
 #include <time.h>
@@ -260,6 +261,7 @@ int t_main(const char *file, const struct t_case *cases, size_t n)
 
 	/* Results survive a program that is killed. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGHUP, SIG_DFL); /* nohup leaves it ignored */
 	for (size_t i = 0; i < n; i++)
 		if (only == NULL || strcmp(only, cases[i].name) == 0)
 			add_test(suite, &cases[i]);
