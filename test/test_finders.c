@@ -177,10 +177,13 @@ END_TEST
 
 static __attribute__((noinline)) int take(size_t bytes)
 {
-	volatile char frame[200];
+	char frame[200] = { 1 };
 
-	frame[0] = 1;
-	return bytes > sizeof(frame) ? take(bytes - sizeof(frame)) + frame[0] : frame[0];
+	/* Seen and written to by who knows whom, before the call and after: it must be there, and so must the call. */
+	__asm__ volatile("" : : "r"(frame) : "memory");
+	frame[1] = bytes > sizeof(frame) ? (char)take(bytes - sizeof(frame)) : 0;
+	__asm__ volatile("" : : "r"(frame) : "memory");
+	return frame[0] + frame[1];
 }
 
 static void take_little(void *arg)
