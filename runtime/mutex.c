@@ -265,12 +265,14 @@ int spg_mutex_trylock(spg_mutex *mutex)
 /* MU2. */
 static inline int unlock(struct mutex *m, struct spg__waiter *w)
 {
-	uintptr_t left;
+	uintptr_t mine = (uintptr_t)w, left;
 
+	/* Taken off as the value it is, not as the one just read: the RMW need not wait for the check. */
+	__asm__("" : "+r"(mine));
 	if (spg__unlikely(!is_mine(m, w)))
 		return -EPERM;
 	/* release [MU-a]: our writes, to whoever locks next; acquire: the queue, if we wake. */
-	left = atomic_fetch_sub_explicit(&m->word, (uintptr_t)w, memory_order_acq_rel) - (uintptr_t)w;
+	left = atomic_fetch_sub_explicit(&m->word, mine, memory_order_acq_rel) - mine;
 	if (spg__unlikely(left == WAITERS))
 		wake_oldest(m);
 	return 0;
