@@ -158,9 +158,9 @@ static int64_t spin_start(struct spg__shard *shard)
 	length = spg__spin_length(&shard->spin, spg__sched.conf.spin_ns, spg__random(shard));
 	if (length == 0)
 		return 0;
-	/* relaxed: the limit may be overrun for a moment. */
 	if (spg__unlikely(spg__crowded(shard)))
 		return 0;
+	/* relaxed: the limit may be overrun for a moment. */
 	spinning = bits(spg__sched.spinning);
 	busy = (int)spg__sched.conf.shards - bits(spg__sched.sleeping) - spinning - 1;
 	/* More shards than CPUs: who waits for a CPU is no company for a spinner. */

@@ -1,4 +1,5 @@
 #include "t.h"
+#include "refusal.h"
 
 #include "coro/fault.h"
 
@@ -81,33 +82,9 @@ START_TEST(fault_short_moves_change_nothing)
 END_TEST
 
 /* Goal: a kernel that refuses to take submissions for a while is asked again. */
-struct refusal {
-	int err;
-	_Atomic bool stop;
-};
-
-static int refuse_submits(void *arg)
-{
-	struct refusal *refusal = arg;
-
-	while (!atomic_load(&refusal->stop)) {
-		spg__fault_arm(SPG__FAULT_SUBMIT, 3, 2, refusal->err);
-		spg_yield();
-	}
-	return 0;
-}
-
 static int refused_traffic(void *arg)
 {
-	struct refusal refusal = { .err = *(int *)arg };
-	spg_group *group = spg_group_new(0);
-
-	T_EQ(spg_group_go(group, refuse_submits, &refusal), 0);
-	T_EQ(echo_traffic(NULL), 0);
-	atomic_store(&refusal.stop, true);
-	T_EQ(spg_group_wait(group), 0);
-	spg_group_free(group);
-	return 0;
+	return run_refused(*(int *)arg, 3, echo_traffic);
 }
 
 START_TEST(fault_refused_submissions_are_tried_again)

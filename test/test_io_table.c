@@ -2,6 +2,7 @@
  * The table of I/O calls on bad days: each fault against each call.
  */
 #include "io_run.h"
+#include "refusal.h"
 
 #include "coro/fault.h"
 #include "io/uapi.h"
@@ -30,33 +31,9 @@ START_TEST(fault_late_completions_change_no_call)
 END_TEST
 
 /* Goal: nor does a kernel that takes no submissions for a while. */
-struct refusal {
-	int err;
-	_Atomic bool stop;
-};
-
-static int refuse_submits(void *arg)
-{
-	struct refusal *refusal = arg;
-
-	while (!atomic_load(&refusal->stop)) {
-		spg__fault_arm(SPG__FAULT_SUBMIT, 2, 2, refusal->err);
-		spg_yield();
-	}
-	return 0;
-}
-
 static int each_call_refused(void *arg)
 {
-	struct refusal refusal = { .err = *(int *)arg };
-	spg_group *group = spg_group_new(0);
-
-	T_EQ(spg_group_go(group, refuse_submits, &refusal), 0);
-	each_call(NULL);
-	atomic_store(&refusal.stop, true);
-	T_EQ(spg_group_wait(group), 0);
-	spg_group_free(group);
-	return 0;
+	return run_refused(*(int *)arg, 2, each_call);
 }
 
 START_TEST(fault_refused_submissions_change_no_call)
